@@ -1,0 +1,170 @@
+//! Where a network is cut, and the slice between two cuts.
+
+/// A place in a network: which layer, before or after it, and which axis is its channel.
+///
+/// ```
+/// use attr_core::{Cut, Slice};
+///
+/// let conv: Cut = "conv3".into();               // the output of layer conv3
+/// let before = Cut::layer("conv3").before();    // its input
+/// let third: Cut = 3.into();                    // the output of the layer with index 3
+/// let both = Cut::several(["relu1", "relu2"]);  // two layers at once
+/// let slice: Slice = (Cut::input(), conv).into();
+/// # let _ = (before, third, both, slice);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Which layer.
+    pub at: At,
+    /// Before or after it.
+    pub anchor: Anchor,
+    /// The axis of channels; 1 unless said otherwise.
+    pub channel_axis: usize,
+}
+
+/// Which layer a [`Cut`] is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum At {
+    /// All inputs of the model.
+    Input,
+    /// The first output of the model without its last softmax or sigmoid, where it has one.
+    Logits,
+    /// All outputs of the model.
+    Output,
+    /// A layer by its name, or by a unique end of its name behind a `/` or `.`.
+    Layer(String),
+    /// A layer by its index in the model's order.
+    Index(usize),
+    /// Several cuts at once.
+    Several(Vec<Cut>),
+}
+
+/// Before or after a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Anchor {
+    /// What the layer reads, as this layer sees it: other readers of the same value are not meant.
+    In,
+    /// What the layer gives.
+    #[default]
+    Out,
+}
+
+impl Cut {
+    fn new(at: At) -> Self {
+        Cut { at, anchor: Anchor::Out, channel_axis: 1 }
+    }
+
+    /// All inputs of the model.
+    pub fn input() -> Self {
+        Cut::new(At::Input)
+    }
+
+    /// The first output without its last softmax or sigmoid.
+    pub fn logits() -> Self {
+        Cut::new(At::Logits)
+    }
+
+    /// All outputs of the model.
+    pub fn output() -> Self {
+        Cut::new(At::Output)
+    }
+
+    /// The output of the layer of this name.
+    pub fn layer(name: impl Into<String>) -> Self {
+        Cut::new(At::Layer(name.into()))
+    }
+
+    /// The output of the layer with this index.
+    pub fn index(index: usize) -> Self {
+        Cut::new(At::Index(index))
+    }
+
+    /// Several cuts at once, their values in order.
+    pub fn several<C: Into<Cut>>(cuts: impl IntoIterator<Item = C>) -> Self {
+        Cut::new(At::Several(cuts.into_iter().map(Into::into).collect()))
+    }
+
+    /// The input of the layer instead of its output.
+    pub fn before(mut self) -> Self {
+        self.anchor = Anchor::In;
+        self
+    }
+
+    /// Another axis of channels.
+    pub fn channel_axis(mut self, axis: usize) -> Self {
+        self.channel_axis = axis;
+        self
+    }
+}
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.anchor == Anchor::In {
+            f.write_str("the input of ")?;
+        }
+        match &self.at {
+            At::Input => f.write_str("the input"),
+            At::Logits => f.write_str("the logits"),
+            At::Output => f.write_str("the output"),
+            At::Layer(name) => write!(f, "layer {name:?}"),
+            At::Index(index) => write!(f, "layer {index}"),
+            At::Several(cuts) => {
+                let names: Vec<_> = cuts.iter().map(ToString::to_string).collect();
+                f.write_str(&names.join(" and "))
+            }
+        }
+    }
+}
+
+impl From<&str> for Cut {
+    fn from(name: &str) -> Self {
+        Cut::layer(name)
+    }
+}
+
+impl From<String> for Cut {
+    fn from(name: String) -> Self {
+        Cut::layer(name)
+    }
+}
+
+impl From<usize> for Cut {
+    fn from(index: usize) -> Self {
+        Cut::index(index)
+    }
+}
+
+/// The part of a network between two cuts: the influence of `from` on `to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slice {
+    /// Whose influence.
+    pub from: Cut,
+    /// On what.
+    pub to: Cut,
+}
+
+impl Slice {
+    /// From the inputs to the logits.
+    pub fn full() -> Self {
+        Slice { from: Cut::input(), to: Cut::logits() }
+    }
+}
+
+impl Default for Slice {
+    fn default() -> Self {
+        Slice::full()
+    }
+}
+
+/// One cut alone is the lower end; the upper end is the logits.
+impl<C: Into<Cut>> From<C> for Slice {
+    fn from(from: C) -> Self {
+        Slice { from: from.into(), to: Cut::logits() }
+    }
+}
+
+impl<A: Into<Cut>, B: Into<Cut>> From<(A, B)> for Slice {
+    fn from((from, to): (A, B)) -> Self {
+        Slice { from: from.into(), to: to.into() }
+    }
+}

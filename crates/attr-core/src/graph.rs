@@ -1,0 +1,214 @@
+//! The layer graph: named layers in an order in which each comes after those it reads.
+
+use std::collections::HashMap;
+
+use ndarray::{ArcArray, ArrayD, IxDyn};
+
+use crate::infer::infer;
+use crate::{Error, Op, Result, Shape};
+
+/// A layer's place in its graph.
+pub type NodeId = usize;
+
+/// A parameter's place in its graph.
+pub type ParamId = usize;
+
+/// A parameter in the precision of its file. Cheap to clone.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Param {
+    /// Single precision.
+    F32(ArcArray<f32, IxDyn>),
+    /// Double precision.
+    F64(ArcArray<f64, IxDyn>),
+}
+
+impl Param {
+    /// The length of each axis.
+    pub fn dims(&self) -> &[usize] {
+        match self {
+            Param::F32(array) => array.shape(),
+            Param::F64(array) => array.shape(),
+        }
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.dims().iter().product()
+    }
+
+    /// Whether there are no numbers at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The numbers in double precision.
+    pub fn to_f64(&self) -> ArrayD<f64> {
+        match self {
+            Param::F32(array) => array.mapv(f64::from),
+            Param::F64(array) => array.to_owned(),
+        }
+    }
+}
+
+impl<D: ndarray::Dimension> From<ndarray::Array<f32, D>> for Param {
+    fn from(array: ndarray::Array<f32, D>) -> Self {
+        Param::F32(array.into_dyn().into_shared())
+    }
+}
+
+impl<D: ndarray::Dimension> From<ndarray::Array<f64, D>> for Param {
+    fn from(array: ndarray::Array<f64, D>) -> Self {
+        Param::F64(array.into_dyn().into_shared())
+    }
+}
+
+/// One layer: what it is, what it reads, and the shape of what it gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// The layer's name, unique in its graph.
+    pub name: String,
+    /// Its kind and attributes.
+    pub op: Op,
+    /// The layers whose values it reads, in order.
+    pub inputs: Vec<NodeId>,
+    /// Its parameters, in the order that [`Op`] gives. Layers that share weights name the same ones.
+    pub params: Vec<ParamId>,
+    /// The shape of its value.
+    pub shape: Shape,
+}
+
+/// A network as a directed acyclic graph of layers. Every layer has one value.
+///
+/// ```
+/// use attr_core::{Activation, Graph, Op};
+/// use ndarray::array;
+///
+/// let mut graph = Graph::default();
+/// let x = graph.input("x", &[2])?;
+/// let weight = graph.param(array![[1.0, 2.0], [3.0, 4.0]]);
+/// let y = graph.add("fc", Op::Linear, &[x], &[weight])?;
+/// let z = graph.add("relu", Op::Activation(Activation::Relu), &[y], &[])?;
+/// graph.set_outputs(&[z])?;
+/// assert_eq!(graph.node(z).shape.to_string(), "[B, 2]");
+/// # Ok::<(), attr_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    params: Vec<Param>,
+    inputs: Vec<NodeId>,
+    outputs: Vec<NodeId>,
+    by_name: HashMap<String, NodeId>,
+}
+
+impl Graph {
+    /// Adds an input that takes a batch of rows of these lengths.
+    pub fn input(&mut self, name: &str, row: &[usize]) -> Result<NodeId> {
+        let id = self.push(name, Op::Input, &[], &[], Shape::batched(row))?;
+        self.inputs.push(id);
+        Ok(id)
+    }
+
+    /// Adds a parameter, to be named by the layers that use it.
+    pub fn param(&mut self, value: impl Into<Param>) -> ParamId {
+        self.params.push(value.into());
+        self.params.len() - 1
+    }
+
+    /// Adds a layer behind the layers it reads; an error says what does not fit.
+    pub fn add(&mut self, name: &str, op: Op, inputs: &[NodeId], params: &[ParamId]) -> Result<NodeId> {
+        if let Some(missing) = inputs.iter().find(|&&id| id >= self.nodes.len()) {
+            return Err(Error::graph(name, format!("reads layer number {missing}, which is not there yet")));
+        }
+        if let Some(missing) = params.iter().find(|&&id| id >= self.params.len()) {
+            return Err(Error::graph(
+                name,
+                format!("uses parameter number {missing}, which is not there yet"),
+            ));
+        }
+        let shapes: Vec<_> = inputs.iter().map(|&id| &self.nodes[id].shape).collect();
+        let dims: Vec<_> = params.iter().map(|&id| self.params[id].dims().to_vec()).collect();
+        let shape = infer(&op, &shapes, &dims)
+            .map_err(|reason| Error::graph(name, format!("{}: {reason}", op.kind())))?;
+        if shape.at(1).iter().try_fold(1usize, |n, &dim| n.checked_mul(dim)).is_none_or(|n| n > MAX_ROW_LEN) {
+            return Err(Error::graph(name, format!("a value of shape {shape} is too large")));
+        }
+        self.push(name, op, inputs, params, shape)
+    }
+
+    /// Says which layers' values the network gives; at least one.
+    pub fn set_outputs(&mut self, outputs: &[NodeId]) -> Result<()> {
+        if outputs.is_empty() || outputs.iter().any(|&id| id >= self.nodes.len()) {
+            return Err(Error::graph("output", format!("expected layers of the graph, found {outputs:?}")));
+        }
+        self.outputs = outputs.to_vec();
+        Ok(())
+    }
+
+    /// All layers, each behind those it reads.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// One layer.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id]
+    }
+
+    /// The layer of exactly this name.
+    pub fn find(&self, name: &str) -> Option<NodeId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// All parameters.
+    pub fn params(&self) -> &[Param] {
+        &self.params
+    }
+
+    /// The inputs, in order.
+    pub fn inputs(&self) -> &[NodeId] {
+        &self.inputs
+    }
+
+    /// The outputs, in order.
+    pub fn outputs(&self) -> &[NodeId] {
+        &self.outputs
+    }
+
+    /// The layer whose value the output is made of when a last softmax, log-softmax or sigmoid (and
+    /// reshapes around it) is left out; the output itself where there is none.
+    pub fn logits(&self, output: NodeId) -> NodeId {
+        let mut id = output;
+        loop {
+            let node = &self.nodes[id];
+            match node.op {
+                Op::Softmax { .. } | Op::LogSoftmax { .. } | Op::Activation(crate::Activation::Sigmoid) => {
+                    return node.inputs[0];
+                }
+                Op::Identity | Op::Reshape { .. } => id = node.inputs[0],
+                _ => return output,
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: &[NodeId],
+        params: &[ParamId],
+        shape: Shape,
+    ) -> Result<NodeId> {
+        if name.is_empty() || self.by_name.contains_key(name) {
+            return Err(Error::graph(name, "expected a name that no other layer has"));
+        }
+        let id = self.nodes.len();
+        self.by_name.insert(name.into(), id);
+        self.nodes.push(Node { name: name.into(), op, inputs: inputs.into(), params: params.into(), shape });
+        Ok(id)
+    }
+}
+
+/// No value of one row is larger than this many numbers (8 GiB in single precision): a broken file must
+/// not make us ask for more.
+const MAX_ROW_LEN: usize = 1 << 31;

@@ -1,0 +1,248 @@
+//! A layer graph made runnable by an adapter's kernels.
+
+use crate::cut::{Anchor, At, Cut};
+use crate::model::Cotangent;
+use crate::sweep::{Port, Sweep};
+use crate::{Error, Gradient, Graph, Kernels, LayeredModel, ModelWrapper, NodeId, Op, Place, Point};
+use crate::{Precision, Result, Saves, Tensor, Vjp};
+
+/// A layer graph with its parameters on a device: a [`LayeredModel`] on any adapter's [`Kernels`].
+#[derive(Debug)]
+pub struct GraphModel<K: Kernels> {
+    graph: Graph,
+    kernels: K,
+    params: Vec<K::Tensor>,
+    precision: Precision,
+}
+
+impl<K: Kernels> GraphModel<K> {
+    /// Brings a graph's parameters to the device. An error lists every layer that the adapter can't compute.
+    pub fn new(graph: Graph, kernels: K) -> Result<Self> {
+        if graph.outputs().is_empty() {
+            return Err(Error::graph("output", "the graph has no output"));
+        }
+        let refused: Vec<_> = graph
+            .nodes()
+            .iter()
+            .filter_map(|node| Some(format!("layer {:?}: {}", node.name, kernels.unsupported(&node.op)?)))
+            .collect();
+        if !refused.is_empty() {
+            return Err(Error::Unsupported(format!("on {}: {}", kernels.backend(), refused.join("; "))));
+        }
+        let params = graph.params().iter().map(|param| kernels.parameter(param)).collect::<Result<_>>()?;
+        let precision = kernels.tensor(&ndarray::ArrayD::zeros(vec![1]))?.precision();
+        Ok(GraphModel { graph, kernels, params, precision })
+    }
+
+    /// The adapter's kernels.
+    pub fn kernels(&self) -> &K {
+        &self.kernels
+    }
+
+    pub(crate) fn node_params(&self, id: NodeId) -> Vec<&K::Tensor> {
+        self.graph.node(id).params.iter().map(|&param| &self.params[param]).collect()
+    }
+
+    /// The places a cut stands for.
+    pub(crate) fn ports(&self, cut: &Cut) -> Result<Vec<Port>> {
+        let graph = &self.graph;
+        let nodes = match &cut.at {
+            At::Several(cuts) => {
+                return Ok(cuts.iter().map(|cut| self.ports(cut)).collect::<Result<Vec<_>>>()?.concat());
+            }
+            At::Input => return Ok(graph.inputs().iter().map(|&id| Port::Value(id)).collect()),
+            At::Output => graph.outputs().to_vec(),
+            At::Logits => vec![graph.logits(graph.outputs()[0])],
+            At::Layer(name) => vec![self.find(name)?],
+            At::Index(index) if *index < graph.nodes().len() => vec![*index],
+            At::Index(index) => {
+                let hint = format!("expected an index of 0 to {}", graph.nodes().len() - 1);
+                return Err(Error::UnknownLayer { wanted: index.to_string(), hint });
+            }
+        };
+        Ok(nodes
+            .into_iter()
+            .flat_map(|id| match (cut.anchor, graph.node(id).inputs.len()) {
+                (Anchor::Out, _) | (Anchor::In, 0) => vec![Port::Value(id)],
+                (Anchor::In, slots) => (0..slots).map(|slot| Port::Edge(id, slot)).collect(),
+            })
+            .collect())
+    }
+
+    /// The layer of this name, or the only one whose name ends with it behind a `/` or `.`.
+    fn find(&self, name: &str) -> Result<NodeId> {
+        if let Some(id) = self.graph.find(name) {
+            return Ok(id);
+        }
+        let ends_with = |full: &str| {
+            full.strip_suffix(name).is_some_and(|rest| rest.ends_with(['/', '.'])) && !name.is_empty()
+        };
+        let names = || self.graph.nodes().iter().enumerate().map(|(id, node)| (id, node.name.as_str()));
+        let found: Vec<_> = names().filter(|(_, full)| ends_with(full)).collect();
+        if let [(id, _)] = found[..] {
+            return Ok(id);
+        }
+        let like: Vec<_> = match found.is_empty() {
+            false => found,
+            true => names().filter(|(_, full)| full.to_lowercase().contains(&name.to_lowercase())).collect(),
+        };
+        let (intro, shown) = match like.is_empty() {
+            false => ("did you mean", like),
+            true => ("there are", names().collect()),
+        };
+        let list: Vec<_> = shown.iter().take(12).map(|(_, full)| format!("{full:?}")).collect();
+        let more = if shown.len() > 12 { format!(" and {} more", shown.len() - 12) } else { String::new() };
+        Err(Error::UnknownLayer {
+            wanted: format!("{name:?}"),
+            hint: format!("{intro} {}{more}", list.join(", ")),
+        })
+    }
+
+    fn place(&self, id: NodeId, leads: bool) -> Place {
+        let node = self.graph.node(id);
+        Place {
+            name: node.name.clone(),
+            kind: node.op.kind(),
+            shape: Some(node.shape.clone()),
+            parameters: node.params.iter().map(|&param| self.graph.params()[param].len()).sum(),
+            leads_to_output: leads,
+        }
+    }
+
+    /// Which layers the first output depends on.
+    fn leading(&self) -> Vec<bool> {
+        let mut leads = vec![false; self.graph.nodes().len()];
+        leads[self.graph.outputs()[0]] = true;
+        for id in (0..leads.len()).rev() {
+            if leads[id] {
+                self.graph.node(id).inputs.iter().for_each(|&src| leads[src] = true);
+            }
+        }
+        leads
+    }
+}
+
+impl<K: Kernels> ModelWrapper for GraphModel<K> {
+    type Tensor = K::Tensor;
+
+    fn backend(&self) -> &'static str {
+        self.kernels.backend()
+    }
+
+    fn tensor(&self, array: &ndarray::ArrayD<f64>) -> Result<K::Tensor> {
+        self.kernels.tensor(array)
+    }
+
+    fn places(&self, cut: &Cut) -> Result<Vec<Place>> {
+        let leads = self.leading();
+        let place = |port: &Port| match *port {
+            Port::Value(id) => self.place(id, leads[id]),
+            Port::Edge(id, slot) => {
+                let src = self.graph.node(id).inputs[slot];
+                Place {
+                    name: format!("input {slot} of {}", self.graph.node(id).name),
+                    ..self.place(src, leads[id])
+                }
+            }
+        };
+        Ok(self.ports(cut)?.iter().map(place).collect())
+    }
+
+    fn layers(&self) -> Vec<Place> {
+        let leads = self.leading();
+        (0..self.graph.nodes().len()).map(|id| self.place(id, leads[id])).collect()
+    }
+
+    fn forward(&self, point: Point<'_, K::Tensor>, at: &Cut) -> Result<Vec<K::Tensor>> {
+        Sweep::new(self, point, &[], &self.ports(at)?)?.forward()
+    }
+
+    fn gradient(
+        &self,
+        point: Point<'_, K::Tensor>,
+        from: &Cut,
+        to: &Cut,
+        cotangent: Cotangent<'_, K::Tensor>,
+    ) -> Result<Gradient<K::Tensor>> {
+        let sweep = Sweep::new(self, point, &self.ports(from)?, &self.ports(to)?)?;
+        if !sweep.is_connected() {
+            return Err(Error::NotConnected { from: from.to_string(), to: to.to_string() });
+        }
+        sweep.gradient(cotangent)
+    }
+
+    fn row_bytes(&self) -> Option<u64> {
+        let nodes = self.graph.nodes();
+        let mut kept = vec![false; nodes.len()];
+        for (id, node) in nodes.iter().enumerate() {
+            match node.op.saves() {
+                Saves::Nothing => {}
+                Saves::Inputs => node.inputs.iter().for_each(|&src| kept[src] = true),
+                Saves::Output => kept[id] = true,
+            }
+        }
+        let len = |id: NodeId| nodes[id].shape.row_len() as u64;
+        let saved: u64 = (0..nodes.len()).filter(|&id| kept[id]).map(len).sum();
+        // Besides what is saved: a layer's input, its output and a cotangent or two of that size.
+        let passing = 4 * (0..nodes.len()).map(len).max().unwrap_or(0);
+        let width = if self.precision == Precision::F64 { 8 } else { 4 };
+        Some((saved + passing) * width)
+    }
+}
+
+impl<K: Kernels> LayeredModel for GraphModel<K> {
+    fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    fn parameters(&self, node: NodeId) -> Vec<&K::Tensor> {
+        self.node_params(node)
+    }
+
+    fn layer_forward(&self, node: NodeId, inputs: &[&K::Tensor], params: &[&K::Tensor]) -> Result<K::Tensor> {
+        match &self.graph.node(node).op {
+            Op::Input => Err(Error::graph(&self.graph.node(node).name, "an input computes nothing")),
+            op => self.kernels.forward(op, inputs, params).map_err(|error| self.at(node, error)),
+        }
+    }
+
+    fn layer_vjp(
+        &self,
+        node: NodeId,
+        inputs: &[&K::Tensor],
+        params: &[&K::Tensor],
+        cotangent: &K::Tensor,
+    ) -> Result<Vec<K::Tensor>> {
+        let op = &self.graph.node(node).op;
+        let output = match op.saves() {
+            Saves::Output => Some(self.layer_forward(node, inputs, params)?),
+            _ => None,
+        };
+        let call = Vjp {
+            inputs: &inputs.iter().copied().map(Some).collect::<Vec<_>>(),
+            input_dims: &inputs.iter().map(|input| input.dims()).collect::<Vec<_>>(),
+            output: output.as_ref(),
+            params,
+            cotangent,
+            wanted: &vec![true; inputs.len()],
+        };
+        let cotangents = self.kernels.vjp(op, call).map_err(|error| self.at(node, error))?;
+        Ok(cotangents.into_iter().map(|c| c.expect("BUG: kernels left out a cotangent")).collect())
+    }
+}
+
+impl<K: Kernels> GraphModel<K> {
+    /// An error from the framework, with the layer's name.
+    pub(crate) fn at(&self, node: NodeId, error: Error) -> Error {
+        match error {
+            Error::Backend { backend, reason } => {
+                let node = self.graph.node(node);
+                Error::Backend {
+                    backend,
+                    reason: format!("layer {:?} ({}): {reason}", node.name, node.op.kind()),
+                }
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+use super::Method;
+use super::gradient::gradient;
+use crate::parameter::{names, parameters};
+use crate::resample::resize;
+use crate::{
+    Attribution, Coordinates, Cut, Dim, Error, Interpolation, ModelWrapper, Place, Question, Result,
+};
+use crate::{Shape, Tensor};
+
+/// Grad-CAM: the feature maps of a late layer, each weighted by the spatial mean of its gradient, added up,
+/// and brought to the size of the input (Selvaraju et al. 2016).
+///
+/// The lower cut is the layer; where it is the input, the last layer with spatial extent that leads to the
+/// output is taken instead, and the evidence names it. The attribution is `[B, 1, H, W]`.
+#[derive(Debug, Clone)]
+pub struct GradCam {
+    /// Whether what speaks against the quantity is cut off at the end; true.
+    pub relu: bool,
+    /// Whether negative features are cut off first, as FullGrad's implementation does; false.
+    pub relu_features: bool,
+    /// How the map is brought to the input's size.
+    pub upsampling: Upsampling,
+}
+
+/// How a small map is brought to the size of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Upsampling {
+    /// It keeps the layer's size.
+    None,
+    /// The nearest entry, as PyTorch's `nearest`.
+    Nearest,
+    /// Bilinear with half-pixel centres.
+    #[default]
+    Bilinear,
+    /// Bilinear with aligned corners.
+    BilinearAligned,
+}
+
+const UPSAMPLINGS: [(&str, Upsampling); 4] = [
+    ("none", Upsampling::None),
+    ("nearest", Upsampling::Nearest),
+    ("bilinear", Upsampling::Bilinear),
+    ("bilinear-aligned", Upsampling::BilinearAligned),
+];
+names!(Upsampling, "upsampling", UPSAMPLINGS);
+
+parameters!(GradCam {
+    relu: "whether what speaks against the quantity is cut off",
+    relu_features: "whether negative features are cut off first",
+    upsampling: "how the map is brought to the input's size: none, nearest, bilinear or bilinear-aligned",
+});
+
+impl Default for GradCam {
+    fn default() -> Self {
+        GradCam { relu: true, relu_features: false, upsampling: Upsampling::Bilinear }
+    }
+}
+
+impl GradCam {
+    /// Captum's `LayerGradCam`: no cut-off, no upsampling.
+    pub fn captum() -> Self {
+        GradCam { relu: false, upsampling: Upsampling::None, ..Self::default() }
+    }
+
+    /// FullGrad's implementation: features cut off too, aligned corners.
+    pub fn fullgrad() -> Self {
+        GradCam { relu: true, relu_features: true, upsampling: Upsampling::BilinearAligned }
+    }
+}
+
+impl<M: ModelWrapper> Method<M> for GradCam {
+    fn attribute(&self, question: &Question<'_, M>) -> Result<Attribution<M::Tensor>> {
+        let mut slice = question.slice.clone();
+        if slice.from == Cut::input() {
+            slice.from = last_spatial(question.model)?;
+        }
+        let channels = slice.from.channel_axis;
+        let asked = question.about(slice);
+        let answer = gradient(&asked, "grad-cam", self)?;
+        let size = match self.upsampling {
+            Upsampling::None => None,
+            _ => Some(input_size(question)?),
+        };
+        let map = |(features, gradient): (&M::Tensor, &M::Tensor)| {
+            let dims = features.dims();
+            if dims.len() < 3 || channels == 0 || channels >= dims.len() {
+                return Err(Error::Shape {
+                    place: asked.slice.from.to_string(),
+                    expected: "[B, C, spatial...]: a layer with feature maps".into(),
+                    found: dims,
+                });
+            }
+            let spatial: Vec<_> = (1..dims.len()).filter(|&axis| axis != channels).collect();
+            let weights = gradient.mean(&spatial)?;
+            let features = if self.relu_features { features.relu()? } else { features.clone() };
+            let sum = features.mul(&weights)?.sum(&[channels])?;
+            // The channel, now of length 1, goes behind the batch.
+            let order: Vec<_> = [0, channels].into_iter().chain(spatial).collect();
+            let sum = sum.permute(&order)?;
+            let sum = if self.relu { sum.relu()? } else { sum };
+            let (mode, coordinates) = match self.upsampling {
+                Upsampling::Nearest => (Interpolation::NearestFloor, Coordinates::Asymmetric),
+                Upsampling::BilinearAligned => (Interpolation::Linear, Coordinates::AlignCorners),
+                _ => (Interpolation::Linear, Coordinates::HalfPixel),
+            };
+            match &size {
+                Some(size) if size.len() == 2 && dims.len() == 4 => resize(&sum, size, mode, coordinates),
+                _ => Ok(sum),
+            }
+        };
+        let values =
+            answer.attribution.values.iter().zip(&answer.gradients).map(map).collect::<Result<_>>()?;
+        Ok(Attribution { values, evidence: answer.attribution.evidence })
+    }
+}
+
+/// The last layer with spatial extent that leads to the output.
+fn last_spatial<M: ModelWrapper>(model: &M) -> Result<Cut> {
+    let spatial = |place: &Place| {
+        place.leads_to_output && place.kind != "input" && place.shape.as_ref().is_some_and(has_extent)
+    };
+    match model.layers().into_iter().rev().find(spatial) {
+        Some(place) => Ok(Cut::layer(place.name)),
+        None => Err(Error::Unsupported(
+            "grad-cam without a layer: no layer with spatial extent is known; name one".into(),
+        )),
+    }
+}
+
+fn has_extent(shape: &Shape) -> bool {
+    let one = |dim: &Dim| *dim == Dim::Fixed(1);
+    shape.rank() >= 4 && shape.is_batch_first() && !shape.0[2..].iter().all(one)
+}
+
+/// The spatial size of the first input that has one.
+fn input_size<M: ModelWrapper>(question: &Question<'_, M>) -> Result<Vec<usize>> {
+    let image = question.inputs.iter().map(Tensor::dims).find(|dims| dims.len() == 4);
+    Ok(image.map(|dims| dims[2..].to_vec()).unwrap_or_default())
+}

@@ -1,0 +1,73 @@
+use super::Method;
+use super::internal_influence::evidence;
+use crate::parameter::{Parameters, parameters};
+use crate::question::{finite_rows, join};
+use crate::{Attribution, ModelWrapper, Point, Question, Result, Tensor};
+
+/// The signed derivative of the quantity by each number at the lower cut (Simonyan et al. 2013).
+///
+/// Absolute values, squares and the largest over channels are post-processing of an [`Attribution`].
+#[derive(Debug, Clone, Default)]
+pub struct Gradient {}
+
+/// Each number at the lower cut times the derivative of the quantity by it (Shrikumar et al. 2016).
+#[derive(Debug, Clone, Default)]
+pub struct InputTimesGradient {}
+
+parameters!(Gradient {});
+parameters!(InputTimesGradient {});
+
+impl<M: ModelWrapper> Method<M> for Gradient {
+    fn attribute(&self, question: &Question<'_, M>) -> Result<Attribution<M::Tensor>> {
+        let mut answer = gradient(question, "gradient", self)?;
+        answer.attribution.values = answer.gradients;
+        Ok(answer.attribution)
+    }
+}
+
+impl<M: ModelWrapper> Method<M> for InputTimesGradient {
+    fn attribute(&self, question: &Question<'_, M>) -> Result<Attribution<M::Tensor>> {
+        let mut answer = gradient(question, "input-x-gradient", self)?;
+        let products = answer.attribution.values.iter().zip(&answer.gradients).map(|(z, g)| z.mul(g));
+        answer.attribution.values = products.collect::<Result<_>>()?;
+        Ok(answer.attribution)
+    }
+}
+
+/// Values at the lower cut, wrapped in their evidence, and the derivative by them.
+pub(super) struct Answer<T> {
+    /// Its values are those at the lower cut still.
+    pub(super) attribution: Attribution<T>,
+    pub(super) gradients: Vec<T>,
+}
+
+/// One pass forward and one back, in chunks of rows.
+pub(super) fn gradient<M: ModelWrapper>(
+    question: &Question<'_, M>,
+    name: &str,
+    method: &dyn Parameters,
+) -> Result<Answer<M::Tensor>> {
+    question.check()?;
+    let rows: Vec<_> = (0..question.rows()).collect();
+    let chunk = question.run.chunk_rows(question.model.row_bytes(), rows.len())?;
+    let (mut values, mut gradients, mut uppers, mut quantity) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for seen in rows.chunks(chunk) {
+        let part = |input: &M::Tensor| input.slice_rows(seen[0], seen.len());
+        let inputs = question.inputs.iter().map(part).collect::<Result<Vec<_>>>()?;
+        let (slice, mut at_quantity) = (&question.slice, None);
+        let gradient = question.model.gradient(Point::at(&inputs), &slice.from, &slice.to, &mut |upper| {
+            let evaluation = question.quantity.evaluate(upper, question.seen(seen))?;
+            at_quantity = Some((upper.to_vec(), evaluation.value));
+            Ok(evaluation.cotangents)
+        })?;
+        let (upper, value) = at_quantity.expect("BUG: a model did not ask for the cotangent");
+        quantity.extend(finite_rows(&value.to_array()?, "the quantity of interest")?);
+        uppers.push(upper);
+        values.push(gradient.values);
+        gradients.push(gradient.gradients);
+        question.run.report(seen[0] + seen.len(), rows.len())?;
+    }
+    let evidence = evidence(question, name, method.parameters(), &join(uppers)?, quantity)?;
+    Ok(Answer { attribution: Attribution { values: join(values)?, evidence }, gradients: join(gradients)? })
+}

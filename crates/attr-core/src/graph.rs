@@ -130,9 +130,6 @@ impl Graph {
         let dims: Vec<_> = params.iter().map(|&id| self.params[id].dims().to_vec()).collect();
         let shape = infer(&op, &shapes, &dims)
             .map_err(|reason| Error::graph(name, format!("{}: {reason}", op.kind())))?;
-        if shape.at(1).iter().try_fold(1usize, |n, &dim| n.checked_mul(dim)).is_none_or(|n| n > MAX_ROW_LEN) {
-            return Err(Error::graph(name, format!("a value of shape {shape} is too large")));
-        }
         self.push(name, op, inputs, params, shape)
     }
 
@@ -201,6 +198,10 @@ impl Graph {
     ) -> Result<NodeId> {
         if name.is_empty() || self.by_name.contains_key(name) {
             return Err(Error::graph(name, "expected a name that no other layer has"));
+        }
+        let len = shape.at(1).iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
+        if len.is_none_or(|len| len == 0 || len > MAX_ROW_LEN) {
+            return Err(Error::graph(name, format!("a value of shape {shape} is empty or too large")));
         }
         let id = self.nodes.len();
         self.by_name.insert(name.into(), id);

@@ -166,7 +166,7 @@ pub(crate) fn windows(
         .ok_or_else(|| format!("a window of {extent} does not fit into {padded} (padding included)"))?;
     let mut count = if ceil { free.div_ceil(stride) } else { free / stride } + 1;
     // A window that would start in the padding behind the value is left out, as all frameworks do.
-    if ceil && (count - 1) * stride >= size + padding.0 {
+    if ceil && (count - 1).saturating_mul(stride) >= size.saturating_add(padding.0) {
         count -= 1;
     }
     Ok(count)
@@ -219,6 +219,13 @@ fn pooling(pool: &Pool, input: &Shape) -> Result<Shape, String> {
             let extent = (pool.kernel[i].max(1) - 1).saturating_mul(pool.dilation[i]).saturating_add(1);
             if pool.padding[i].0 >= extent || pool.padding[i].1 >= extent {
                 return Err(format!("padding {:?} is as large as the window", pool.padding[i]));
+            }
+            // Otherwise every window holds an entry: its first one at or behind the value's beginning.
+            if pool.padding[i] != (0, 0) && sizes[i] < pool.dilation[i] {
+                return Err(format!(
+                    "a window of dilation {} may lie wholly in the padding",
+                    pool.dilation[i]
+                ));
             }
             windows(sizes[i], pool.kernel[i], pool.stride[i], pool.padding[i], pool.dilation[i], pool.ceil)
         })

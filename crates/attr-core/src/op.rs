@@ -193,7 +193,7 @@ pub enum Coordinates {
     HalfPixel,
     /// As half pixel, but 0 where the new length is 1.
     PytorchHalfPixel,
-    /// `i * (old - 1) / (new - 1)`.
+    /// `i * (old - 1) / (new - 1)`, whatever the scale.
     AlignCorners,
     /// `i / scale`.
     Asymmetric,
@@ -270,11 +270,12 @@ impl Activation {
     pub fn value<F: Float>(self, x: F) -> F {
         let (zero, one) = (F::zero(), F::one());
         match self {
+            // NaN stays NaN, here and in a clip: it must not turn into a number that looks right.
             Activation::Relu => {
-                if x > zero {
-                    x
-                } else {
+                if x <= zero {
                     zero
+                } else {
+                    x
                 }
             }
             Activation::LeakyRelu { slope } => {
@@ -284,6 +285,7 @@ impl Activation {
                     x * float(slope)
                 }
             }
+            Activation::Clip { .. } if x.is_nan() => x,
             Activation::Clip { min, max } => x.max(float(min)).min(float(max)),
             Activation::Sigmoid if x >= zero => one / (one + (-x).exp()),
             Activation::Sigmoid => x.exp() / (one + x.exp()),

@@ -49,7 +49,7 @@ pub(crate) fn unknown(name: &str, value: &str, all: &[Parameter]) -> Error {
 
 /// Implements [`Parameters`] for a structure: each field with its meaning.
 macro_rules! parameters {
-    ($method:ty { $($field:ident: $meaning:literal),* $(,)? }) => {
+    ($method:ty { $($field:ident: $meaning:expr),* $(,)? }) => {
         impl $crate::parameter::Parameters for $method {
             fn parameters(&self) -> Vec<$crate::parameter::Parameter> {
                 vec![$($crate::parameter::Parameter {

@@ -125,6 +125,20 @@ pub enum Squash {
     Sigmoid,
 }
 
+/// TruLens' shorthand: a number is a channel, summed over all positions.
+impl From<usize> for Qoi {
+    fn from(channel: usize) -> Self {
+        Qoi::channel(channel)
+    }
+}
+
+/// TruLens' shorthand: a pair of classes is the first minus the second.
+impl From<(usize, usize)> for Qoi {
+    fn from((a, b): (usize, usize)) -> Self {
+        Qoi::Comparative(a, b)
+    }
+}
+
 impl Qoi {
     /// This quantity of the values after a softmax, log-softmax or sigmoid.
     pub fn after(self, squash: Squash) -> Self {

@@ -62,10 +62,22 @@ impl<'a, M: ModelWrapper> Question<'a, M> {
         self.inputs.first().map_or(1, Tensor::rows)
     }
 
-    /// That the inputs hold no NaN and no infinity, and that both cuts exist.
+    /// That there are rows, that the inputs hold no NaN and no infinity, and that both cuts exist and can be
+    /// taken row by row.
     pub(crate) fn check(&self) -> Result<()> {
+        self.check_cut(&self.slice.from)?;
+        self.check_cut(&self.slice.to)?;
         let places = self.model.places(&Cut::input())?;
+        if self.rows() == 0 {
+            let (place, found) = ("the model's inputs".into(), self.inputs[0].dims());
+            return Err(Error::Shape { place, expected: "at least one row".into(), found });
+        }
         for (input, place) in self.inputs.iter().zip(places) {
+            if input.rows() != self.rows() {
+                let (place, expected) = (format!("input {:?}", place.name), self.rows());
+                let expected = format!("{expected} rows, as the first input");
+                return Err(Error::Shape { place, expected, found: input.dims() });
+            }
             // Zero times a number is zero, but not for NaN and infinity.
             let all = (0..input.dims().len()).collect::<Vec<_>>();
             let sum = input.scale(0.0)?.sum(&all)?.to_array()?;
@@ -73,8 +85,19 @@ impl<'a, M: ModelWrapper> Question<'a, M> {
                 return Err(Error::NotFinite { place: format!("input {:?}", place.name) });
             }
         }
-        self.model.places(&self.slice.from)?;
-        self.model.places(&self.slice.to)?;
+        Ok(())
+    }
+
+    /// That a cut exists and that its values have the batch first.
+    pub(crate) fn check_cut(&self, cut: &Cut) -> Result<()> {
+        for place in self.model.places(cut)? {
+            if let Some(shape) = place.shape.filter(|shape| !shape.is_batch_first()) {
+                let name = place.name;
+                return Err(Error::Unsupported(format!(
+                    "a cut at {name:?}: expected a value with the batch first, found {shape}"
+                )));
+            }
+        }
         Ok(())
     }
 

@@ -28,6 +28,7 @@ mod array;
 mod error;
 mod fold;
 mod import;
+mod node;
 mod operators;
 mod proto;
 mod read;

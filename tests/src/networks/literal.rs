@@ -1,6 +1,6 @@
 //! Networks written out by hand, on which papers and peers' tests give literal values.
 
-use attr_core::{Activation, Conv, Graph, Op, Pool, Shape};
+use attr_core::{Activation, Conv, Dim, Graph, NodeId, Op, Pool, Shape};
 use ndarray::{Array, Array2, arr1, array};
 
 use super::build::Build;
@@ -79,31 +79,41 @@ pub fn lrp_skip() -> Graph {
 /// Captum's `BasicModel_ConvNet_One_Conv`: a 4 x 4 image, a 3 x 3 convolution of ones to two channels with
 /// biases -50 and -75, relu, four outputs of weights five times 1 and three times -1, relu.
 pub fn conv_one() -> Graph {
-    conv_one_with(|_, relu1| relu1)
+    let mut net = Build::default();
+    let x = net.input("x", &[1, 4, 4]);
+    let relu1 = conv_one_features(&mut net, x);
+    conv_one_head(net, relu1)
+}
+
+/// The same of the sum of two images, `x` and `x2`.
+pub fn conv_one_two_inputs() -> Graph {
+    let mut net = Build::default();
+    let (x, x2) = (net.input("x", &[1, 4, 4]), net.input("x2", &[1, 4, 4]));
+    let sum = net.layer("sum", Op::Add, &[x, x2], &[]);
+    let relu1 = conv_one_features(&mut net, sum);
+    conv_one_head(net, relu1)
 }
 
 /// The same with a 2 x 2 max pooling of step 1, padded by one before each axis, behind the first relu.
 pub fn conv_one_max_pool() -> Graph {
-    conv_one_with(|net, relu1| {
-        let pool = Pool { padding: vec![(1, 0); 2], ..Pool::square(2, 1) };
-        net.layer("pool1", Op::MaxPool(pool), &[relu1], &[])
-    })
-}
-
-fn conv_one_with(pooled: impl Fn(&mut Build, usize) -> usize) -> Graph {
     let mut net = Build::default();
     let x = net.input("x", &[1, 4, 4]);
+    let relu1 = conv_one_features(&mut net, x);
+    let pool = Pool { padding: vec![(1, 0); 2], ..Pool::square(2, 1) };
+    let pool1 = net.layer("pool1", Op::MaxPool(pool), &[relu1], &[]);
+    conv_one_head(net, pool1)
+}
+
+fn conv_one_features(net: &mut Build, x: NodeId) -> NodeId {
     let params = [Array::ones((2, 1, 3, 3)).into_dyn(), arr1(&[-50.0, -75.0]).into_dyn()];
     let conv1 = net.layer("conv1", Op::Conv(Conv::square(1, 0)), &[x], &params);
-    let relu1 = net.relu("relu1", conv1);
-    let pooled = pooled(&mut net, relu1);
-    let flat = net.layer("flat", Op::Reshape { shape: Shape::batched(&[8]) }, &[pooled], &[]);
-    let fc1 = net.linear(
-        "fc1",
-        flat,
-        Array2::from_shape_fn((4, 8), |(_, i)| if i < 5 { 1.0 } else { -1.0 }),
-        &[0.0; 4],
-    );
+    net.relu("relu1", conv1)
+}
+
+fn conv_one_head(mut net: Build, features: NodeId) -> Graph {
+    let flat = net.layer("flat", Op::Reshape { shape: Shape::batched(&[8]) }, &[features], &[]);
+    let weight = Array2::from_shape_fn((4, 8), |(_, i)| if i < 5 { 1.0 } else { -1.0 });
+    let fc1 = net.linear("fc1", flat, weight, &[0.0; 4]);
     let relu2 = net.relu("relu2", fc1);
     net.outputs(&[relu2])
 }
@@ -194,4 +204,34 @@ pub fn powers() -> Graph {
     let power = net.layer("power", Op::Activation(Activation::Exp), &[exponent], &[]);
     let scaled = net.layer("scaled", Op::Mul, &[power, c], &[]);
     net.outputs(&[scaled])
+}
+
+/// The sum of the squares of three numbers: its derivative is twice the point at which it is taken.
+pub fn squares() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[3]);
+    let squared = net.layer("squared", Op::Mul, &[x, x], &[]);
+    let sum = net.linear("sum", squared, Array2::ones((1, 3)), &[]);
+    net.outputs(&[sum])
+}
+
+/// `relu(x) + x` of two rows of two numbers, where both are added up with the batch on another axis
+/// (`turned`), and with two entries for each row of the batch (`folded`).
+pub fn moved_batch() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[2, 2]);
+    let relu = net.relu("relu", x);
+    let turn =
+        |net: &mut Build, name: &str, x| net.layer(name, Op::Transpose { axes: vec![1, 0, 2] }, &[x], &[]);
+    let fold = |net: &mut Build, name: &str, x| {
+        let shape = Shape(vec![Dim::Batch(2), Dim::Fixed(2)]);
+        net.layer(name, Op::Reshape { shape }, &[x], &[])
+    };
+    let (x_turned, relu_turned) = (turn(&mut net, "x_turned", x), turn(&mut net, "relu_turned", relu));
+    let turned = net.layer("turned", Op::Add, &[relu_turned, x_turned], &[]);
+    let turned_back = turn(&mut net, "turned_back", turned);
+    let (x_folded, relu_folded) = (fold(&mut net, "x_folded", x), fold(&mut net, "relu_folded", relu));
+    let folded = net.layer("folded", Op::Add, &[relu_folded, x_folded], &[]);
+    let unfolded = net.layer("unfolded", Op::Reshape { shape: Shape::batched(&[2, 2]) }, &[folded], &[]);
+    net.outputs(&[turned_back, unfolded])
 }

@@ -7,13 +7,48 @@ use super::build::Build;
 use crate::adapter::Case;
 use crate::sampling::{positive, uniform};
 
+/// A kind of network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Two hidden layers, without any kink.
+    Smooth,
+    /// Two hidden layers, relu and tanh.
+    Mlp,
+    /// Convolutions and max pooling.
+    Plain,
+    /// Batch norm, depthwise and grouped convolutions, average pooling.
+    BatchNorm,
+    /// Residual blocks.
+    Residual,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 5] = [Kind::Smooth, Kind::Mlp, Kind::Plain, Kind::BatchNorm, Kind::Residual];
+
+    /// The name, the network of a seed, and a layer through which all ways from input to output lead.
+    fn parts(self) -> (&'static str, fn(u64) -> Graph, &'static str) {
+        match self {
+            Kind::Smooth => ("smooth mlp", smooth, "tanh"),
+            Kind::Mlp => ("mlp", mlp, "relu"),
+            Kind::Plain => ("plain cnn", plain, "pool1"),
+            Kind::BatchNorm => ("batch-norm cnn", batch_norm, "relu1"),
+            Kind::Residual => ("residual cnn", residual, "block1/relu2"),
+        }
+    }
+}
+
 /// A network with seeded weights and inputs.
 #[derive(Debug, Clone)]
 pub struct RandomNetwork {
     /// The kind of network and the seed.
     pub name: String,
+    /// The kind of network.
+    pub kind: Kind,
     /// The network.
     pub graph: Graph,
+    /// A layer through which all ways from input to output lead.
+    pub middle: &'static str,
     /// The seed that its weights and inputs come from.
     pub seed: u64,
 }
@@ -25,6 +60,12 @@ impl Case for RandomNetwork {
 }
 
 impl RandomNetwork {
+    /// The network of a kind that belongs to a seed.
+    pub fn new(kind: Kind, seed: u64) -> Self {
+        let (name, make, middle) = kind.parts();
+        RandomNetwork { name: format!("{name}, seed {seed}"), kind, graph: make(seed), middle, seed }
+    }
+
     /// A batch of inputs, drawn evenly from -1 to 1.
     pub fn inputs(&self, rows: usize) -> Vec<ArrayD<f64>> {
         let dims = self.graph.inputs().iter().map(|&id| self.graph.node(id).shape.at(rows));
@@ -34,12 +75,19 @@ impl RandomNetwork {
 
 /// Every kind of network with two seeds each.
 pub fn random_networks() -> Vec<RandomNetwork> {
-    let kinds: [(&str, fn(u64) -> Graph); 4] =
-        [("mlp", mlp), ("plain cnn", plain), ("batch-norm cnn", batch_norm), ("residual cnn", residual)];
-    let each = |(kind, make): (&str, fn(u64) -> Graph)| {
-        [1, 2].map(|seed| RandomNetwork { name: format!("{kind}, seed {seed}"), graph: make(seed), seed })
-    };
-    kinds.into_iter().flat_map(each).collect()
+    Kind::ALL.into_iter().flat_map(|kind| [1, 2].map(|seed| RandomNetwork::new(kind, seed))).collect()
+}
+
+/// Two hidden layers, tanh and softplus.
+fn smooth(seed: u64) -> Graph {
+    let mut net = Weights::new(seed);
+    let x = net.build.input("x", &[5]);
+    let fc1 = net.linear("fc1", x, 7);
+    let tanh = net.build.layer("tanh", Op::Activation(Activation::Tanh), &[fc1], &[]);
+    let fc2 = net.linear("fc2", tanh, 6);
+    let softplus = net.build.layer("softplus", Op::Activation(Activation::Softplus), &[fc2], &[]);
+    let logits = net.linear("logits", softplus, 3);
+    net.softmax(logits)
 }
 
 /// Two hidden layers, relu and tanh.

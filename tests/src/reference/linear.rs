@@ -236,15 +236,9 @@ fn average_terms(pool: &Pool, count_include_pad: bool, dims: &[usize], output: &
 /// All inputs that agree with the output in the axes that are not reduced.
 fn reduced(dims: &[usize], axes: &[usize], keep: bool, output: &[usize], weight: f64) -> Vec<Term> {
     let lens: Vec<_> = axes.iter().map(|&axis| dims[axis]).collect();
-    let mut kept = output.iter().copied();
+    let kept = (0..dims.len()).filter(|axis| keep || !axes.contains(axis)).zip(output);
     let mut start = vec![0; dims.len()];
-    for axis in 0..dims.len() {
-        match axes.contains(&axis) {
-            true if keep => assert_eq!(kept.next(), Some(0), "BUG: a reduced axis has one entry"),
-            true => {}
-            false => start[axis] = kept.next().expect("BUG: an axis is missing"),
-        }
-    }
+    kept.for_each(|(axis, &i)| start[axis] = i);
     indices(IxDyn(&lens))
         .into_iter()
         .map(|at| {

@@ -204,7 +204,7 @@ fn lane_pairs(
     result
 }
 
-/// For each window, the place of its first largest entry. Padding is never the largest.
+/// For each window, the place of its first largest entry, or of a NaN. Padding is never the largest.
 fn largest_of_windows(pool: &Pool, x: &ArrayD<f64>) -> ArrayD<Vec<usize>> {
     ArrayD::from_shape_fn(pooled_dims(pool, x.shape()), |output| {
         let output = output.as_array_view().to_vec();
@@ -212,7 +212,7 @@ fn largest_of_windows(pool: &Pool, x: &ArrayD<f64>) -> ArrayD<Vec<usize>> {
         let places = entries.into_iter().filter_map(|entry| entry.value);
         places
             .map(|at| [&output[..2], &at].concat())
-            .reduce(|best, at| if x[&at[..]] > x[&best[..]] { at } else { best })
+            .reduce(|best, at| if x[&at[..]] > x[&best[..]] || x[&at[..]].is_nan() { at } else { best })
             .expect("a window of a max pooling lies wholly in the padding")
     })
 }

@@ -11,7 +11,8 @@ use crate::{Shape, Tensor};
 /// and brought to the size of the input (Selvaraju et al. 2016).
 ///
 /// The lower cut is the layer; where it is the input, the last layer with spatial extent that leads to the
-/// output is taken instead, and the evidence names it. The attribution is `[B, 1, H, W]`.
+/// output is taken instead, and the evidence names it. The attribution is `[B, 1, H, W]`; of a layer without
+/// spatial axes, `[B, 1]`.
 #[derive(Debug, Clone)]
 pub struct GradCam {
     /// Whether what speaks against the quantity is cut off at the end; true.
@@ -83,15 +84,15 @@ impl<M: ModelWrapper> Method<M> for GradCam {
         };
         let map = |(features, gradient): (&M::Tensor, &M::Tensor)| {
             let dims = features.dims();
-            if dims.len() < 3 || channels == 0 || channels >= dims.len() {
+            if channels == 0 || channels >= dims.len() {
                 return Err(Error::Shape {
                     place: asked.slice.from.to_string(),
-                    expected: "[B, C, spatial...]: a layer with feature maps".into(),
+                    expected: format!("a layer with channels on axis {channels}"),
                     found: dims,
                 });
             }
             let spatial: Vec<_> = (1..dims.len()).filter(|&axis| axis != channels).collect();
-            let weights = gradient.mean(&spatial)?;
+            let weights = if spatial.is_empty() { gradient.clone() } else { gradient.mean(&spatial)? };
             let features = if self.relu_features { features.relu()? } else { features.clone() };
             let sum = features.mul(&weights)?.sum(&[channels])?;
             // The channel, now of length 1, goes behind the batch.

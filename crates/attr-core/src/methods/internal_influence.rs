@@ -3,16 +3,14 @@ use crate::attribution::row_totals;
 use crate::expectation::{add_weighted, visit_points};
 use crate::parameter::{Parameter, Parameters, parameters};
 use crate::question::finite_rows;
-use crate::{
-    Attribution, Cut, Distribution, Doi, Evidence, ModelWrapper, Point, Quadrature, Quantity, Question,
-};
+use crate::{Attribution, Cut, Distribution, Doi, Evidence, ModelWrapper, Point, Quantity, Question};
 use crate::{Result, Tensor};
 
 /// The influence of the values at the lower cut on a quantity, averaged over a distribution of interest:
 /// `sum over points of weight * d quantity / d value`, times the value if asked (Leino et al. 2018).
 ///
 /// Every method that averages gradients is this one with its choice of slice, quantity and distribution.
-/// Its parameters by name are those of a linear distribution; any other is given to [`Self::over`].
+/// A distribution of the caller's own is given to [`Self::over`].
 #[derive(Debug, Clone)]
 pub struct InternalInfluence {
     /// The points at which the gradient is taken.
@@ -29,26 +27,12 @@ impl Default for InternalInfluence {
     }
 }
 
-impl Parameters for InternalInfluence {
-    fn parameters(&self) -> Vec<Parameter> {
-        let mut all = Choice::of(&self.distribution, self.multiply).parameters();
-        if let Some(cut) = &self.doi_cut {
-            all.push(Parameter {
-                name: "doi_cut",
-                value: cut.to_string(),
-                meaning: "where the points are put in",
-            });
-        }
-        all
-    }
-
-    fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let mut choice = Choice::of(&self.distribution, self.multiply);
-        choice.set(name, value)?;
-        (self.distribution, self.multiply) = (choice.distribution(), choice.multiply);
-        Ok(())
-    }
-}
+parameters!(InternalInfluence {
+    distribution: "where the gradient is taken: point, linear N [QUADRATURE] [from BASELINE], gaussian SIGMA N SEED, \
+                   uniform SIZE N SEED (sizes as shares of each row's range; absolute-gaussian, absolute-uniform: \
+                   not), or A times B",
+    multiply: "whether to multiply by the value minus the distribution's baseline",
+});
 
 impl<M: ModelWrapper> Method<M> for InternalInfluence {
     fn attribute(&self, question: &Question<'_, M>) -> Result<Attribution<M::Tensor>> {
@@ -112,6 +96,7 @@ impl<T: Tensor> Ground<T> {
         doi_cut: &Cut,
     ) -> Result<Self> {
         question.check()?;
+        question.check_cut(doi_cut)?;
         // Both cuts in one pass.
         let mut values = question.values_at(&Cut::several([doi_cut.clone(), question.slice.to.clone()]))?;
         let upper = values.split_off(question.model.places(doi_cut)?.len());
@@ -212,87 +197,4 @@ pub(super) fn evidence<M: ModelWrapper>(
         precision: upper.first().map_or(crate::Precision::F32, Tensor::precision),
         notes,
     })
-}
-
-/// The distributions that can be chosen by name: a point, a line, noise.
-struct Choice {
-    points: Kind,
-    baseline: crate::Baseline,
-    steps: usize,
-    quadrature: Quadrature,
-    sigma: f64,
-    seed: u64,
-    multiply: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Point,
-    Linear,
-    Gaussian,
-    Uniform,
-}
-
-const KINDS: [(&str, Kind); 4] = [
-    ("point", Kind::Point),
-    ("linear", Kind::Linear),
-    ("gaussian", Kind::Gaussian),
-    ("uniform", Kind::Uniform),
-];
-crate::parameter::names!(Kind, "points", KINDS);
-
-parameters!(Choice {
-    points: "where the gradient is taken: point, linear, gaussian or uniform",
-    baseline: "where a linear path begins",
-    steps: "points on a linear path, or samples of noise; at least 1",
-    quadrature: "the points of a linear path and their weights",
-    sigma: "the size of noise, as a share of each row's range",
-    seed: "the seed of noise",
-    multiply: "whether to multiply by the value minus the baseline",
-});
-
-impl Choice {
-    fn of(distribution: &Doi, multiply: bool) -> Self {
-        let (steps, quadrature) = (50, Quadrature::default());
-        let baseline = crate::Baseline::Zeros;
-        let choice =
-            Choice { points: Kind::Point, baseline, steps, quadrature, sigma: 0.15, seed: 0, multiply };
-        match distribution {
-            Doi::Linear { baseline, resolution, quadrature } => Choice {
-                points: Kind::Linear,
-                baseline: baseline.clone(),
-                steps: *resolution,
-                quadrature: *quadrature,
-                ..choice
-            },
-            Doi::Noisy { noise, size, samples, seed, .. } => Choice {
-                points: if *noise == crate::Noise::Normal { Kind::Gaussian } else { Kind::Uniform },
-                steps: *samples,
-                sigma: *size,
-                seed: *seed,
-                ..choice
-            },
-            _ => choice,
-        }
-    }
-
-    fn distribution(&self) -> Doi {
-        let noisy = |noise| Doi::Noisy {
-            noise,
-            size: self.sigma,
-            relative: true,
-            samples: self.steps,
-            seed: self.seed,
-        };
-        match self.points {
-            Kind::Point => Doi::Point,
-            Kind::Linear => Doi::Linear {
-                baseline: self.baseline.clone(),
-                resolution: self.steps,
-                quadrature: self.quadrature,
-            },
-            Kind::Gaussian => noisy(crate::Noise::Normal),
-            Kind::Uniform => noisy(crate::Noise::Uniform),
-        }
-    }
 }

@@ -132,14 +132,16 @@ impl Occlusion {
         let sizes = &dims[dims.len() - axes..];
         let starts = |axis: usize| -> Vec<_> {
             let windows = sizes[axis].saturating_sub(window[axis]).div_ceil(stride[axis]) + 1;
-            (0..windows).map(|i| i * stride[axis]).collect()
+            // A stride far beyond the window may step over the edge.
+            (0..windows).map(|i| i.saturating_mul(stride[axis])).take_while(|&i| i < sizes[axis]).collect()
         };
-        let mut windows = vec![Window { tensor, parts: vec![(0, 1); dims.len() - axes] }];
+        let lead = dims.len() - axes;
+        let mut windows = vec![Window { tensor, lead, parts: vec![(0, 1); lead] }];
         for axis in 0..axes {
             let extend = |window_so_far: &Window| {
-                let cut = |start: usize| (start, sizes[axis].min(start + window[axis]));
-                let grown =
-                    |start| Window { tensor, parts: [&window_so_far.parts[..], &[cut(start)]].concat() };
+                let cut = |start: usize| (start, sizes[axis].min(start.saturating_add(window[axis])));
+                let parts = |start| [&window_so_far.parts[..], &[cut(start)]].concat();
+                let grown = |start| Window { tensor, lead, parts: parts(start) };
                 starts(axis).into_iter().map(grown).collect::<Vec<_>>()
             };
             windows = windows.iter().flat_map(extend).collect();
@@ -159,6 +161,8 @@ impl Occlusion {
 #[derive(Debug, Clone)]
 struct Window {
     tensor: usize,
+    /// How many leading axes are covered together.
+    lead: usize,
     parts: Vec<(usize, usize)>,
 }
 
@@ -181,12 +185,8 @@ impl Window {
     }
 
     fn cover<T: Tensor>(&self, value: &T, baseline: &T) -> Result<T> {
-        let sizes: Vec<_> = value
-            .dims()
-            .iter()
-            .zip(&self.parts)
-            .map(|(&n, &part)| if part == (0, 1) { 1 } else { n })
-            .collect();
+        let broadcast = |(axis, n)| if axis < self.lead { 1 } else { n };
+        let sizes: Vec<_> = value.dims().into_iter().enumerate().map(broadcast).collect();
         let mask = value.like(&self.mask(&sizes))?;
         value.add(&baseline.sub(value)?.mul(&mask)?)
     }

@@ -1,0 +1,216 @@
+//! The command line: what can be asked for, and in which words.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{compare, demo, explain, layers, methods, predict};
+use crate::preparation::{Filter, Length, Order, Size};
+
+/// What a network responds to: attributions of its inputs and layers.
+#[derive(Debug, Parser)]
+#[command(name = "attr", version, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// What the model says about an input: the top classes
+    Predict(predict::Args),
+    /// The model's layers, one line each: index, name, kind, shape, parameters
+    Layers(layers::Args),
+    /// The methods there are; with a name, its parameters, defaults and source
+    Methods(methods::Args),
+    /// What in the input (or a layer) mattered for a class, by one method
+    Explain(explain::Args),
+    /// Several methods side by side, as one picture
+    Compare(compare::Args),
+    /// A grid of methods on handwritten digits, with a network that is built in
+    Demo(demo::Args),
+}
+
+/// Which model, and on what.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ModelArgs {
+    /// The model, an ONNX file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    /// The lengths behind the batch of an input whose file leaves them open, as x=3x224x224
+    #[arg(long = "shape", value_name = "NAME=LENGTHS")]
+    pub(crate) shapes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+/// What a model is run on.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DeviceArgs {
+    /// The framework: candle; torch and tf in builds that have them
+    #[arg(long, default_value = "candle", value_name = "NAME")]
+    pub(crate) backend: String,
+    /// The precision of all arithmetic
+    #[arg(long, default_value = "f32", value_name = "f32|f64")]
+    pub(crate) dtype: Dtype,
+    /// How many threads to compute on; all processors if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+/// The precision of all arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dtype {
+    F32,
+    F64,
+}
+
+impl From<Dtype> for attr_core::Precision {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => attr_core::Precision::F32,
+            Dtype::F64 => attr_core::Precision::F64,
+        }
+    }
+}
+
+/// The inputs, and how a picture becomes numbers where no JSON beside the model says it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InputArgs {
+    /// A picture (.png, .jpg) or an array with its batch axis (.npy), given once or more: rows of the
+    /// batch. Of a model with several inputs each is NAME=FILE
+    #[arg(long = "input", required = true, value_name = "[NAME=]FILE")]
+    pub(crate) inputs: Vec<String>,
+    /// Picture: height and width of the model's input, as 224 or 224x320
+    #[arg(long, value_name = "SIZE", help_heading = "Preparing pictures")]
+    pub(crate) size: Option<Size>,
+    /// Picture: length of the shorter side before the centre is cut out, or height and width;
+    /// without it, the smallest that covers the input
+    #[arg(long, value_name = "SIZE", help_heading = "Preparing pictures")]
+    pub(crate) resize: Option<Length>,
+    /// Picture: how it is resized: bilinear or bicubic
+    #[arg(long, value_name = "FILTER", help_heading = "Preparing pictures")]
+    pub(crate) filter: Option<Filter>,
+    /// Picture: what values of 0..1 are multiplied by before the mean is taken away
+    #[arg(long, value_name = "X", help_heading = "Preparing pictures", allow_negative_numbers = true)]
+    pub(crate) scale: Option<f64>,
+    /// Picture: taken away, one number or one a channel: 0.485,0.456,0.406
+    #[arg(
+        long,
+        value_name = "X,..",
+        help_heading = "Preparing pictures",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    pub(crate) mean: Option<Vec<f64>>,
+    /// Picture: divided by, one number or one a channel
+    #[arg(
+        long,
+        value_name = "X,..",
+        help_heading = "Preparing pictures",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    pub(crate) std: Option<Vec<f64>>,
+    /// Picture: the order of channels, RGB or BGR
+    #[arg(long, value_name = "ORDER", help_heading = "Preparing pictures", ignore_case = true)]
+    pub(crate) order: Option<Order>,
+    /// Names of the classes: a text file with one a line, or a JSON list
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: Option<PathBuf>,
+}
+
+/// What is asked, whatever the method.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct QuestionArgs {
+    /// What is explained: a class by number or name, `predicted`, `max`, A:B (A against B), `channel 4`,
+    /// `neuron 1,2,3`; behind `softmax`, `log-softmax` or `sigmoid` if wanted
+    #[arg(long, default_value = "predicted", value_name = "TARGET")]
+    pub(crate) target: String,
+    /// Whose influence: a layer by name or index, `input`, `logits` or `output`; `before:` takes its input
+    #[arg(long, default_value = "input", value_name = "LAYER")]
+    pub(crate) layer: String,
+    /// On what: likewise
+    #[arg(long, default_value = "logits", value_name = "LAYER")]
+    pub(crate) to: String,
+    /// A parameter of the method (`attr methods NAME` lists them); METHOD.KEY=VALUE for one of several
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) settings: Vec<String>,
+    /// The seed of methods that draw random numbers
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Bytes that one chunk of work may take, as 512MiB or 2GB
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(crate) memory: Option<u64>,
+    /// What is done with the attributions afterwards
+    #[arg(long, value_name = "abs|square|max-channels")]
+    pub(crate) post: Option<Post>,
+}
+
+/// How attributions are drawn.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ViewArgs {
+    /// Colours: blue_red, seismic, purple_green.. around zero (the default where values have both signs);
+    /// inferno, viridis, magma.. from zero on (the default where none is negative)
+    #[arg(long, value_name = "NAME", help_heading = "Drawing")]
+    pub(crate) colors: Option<String>,
+    /// The percentile of magnitudes that has the strongest colour; 100 clips nothing
+    #[arg(long, value_name = "PERCENT", default_value_t = 99.0, help_heading = "Drawing")]
+    pub(crate) clip: f64,
+    /// How much of the grey picture the heat map covers, 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.7, help_heading = "Drawing")]
+    pub(crate) opacity: f64,
+}
+
+/// What is done with attributions afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Post {
+    /// Absolute values
+    Abs,
+    /// Squares
+    Square,
+    /// The largest value over the channels
+    MaxChannels,
+}
+
+/// Reads a size in bytes: `2GiB`, `512 MiB`, `2GB`, `1000000`.
+fn memory(text: &str) -> Result<u64, String> {
+    let wrong = || "expected a size as 512MiB, 2GiB, 2GB or a number of bytes".to_string();
+    let text = text.trim();
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1u64,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    Ok((number * unit as f64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn memory_sizes() {
+        let cases =
+            [("2GiB", 2 << 30), ("512MiB", 512 << 20), ("1.5 kb", 1500), ("7", 7), ("2GB", 2_000_000_000)];
+        for (text, bytes) in cases {
+            assert_eq!(memory(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GiB", "2 potatoes", "1.2.3GB", "-1"] {
+            assert!(memory(text).is_err(), "{text}");
+        }
+    }
+}

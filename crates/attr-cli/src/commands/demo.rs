@@ -1,0 +1,80 @@
+//! `attr demo`: every method on handwritten digits, as iNNvestigate shows them: digits down, methods across.
+
+use std::path::PathBuf;
+
+use attr_core::Qoi;
+use ndarray::{Axis, Slice};
+
+use super::compare::{self, Setting};
+use crate::catalogue;
+use crate::cli::DeviceArgs;
+use crate::error::{Error, Result};
+use crate::explanation::Question;
+use crate::grid::Grid;
+use crate::input::Inputs;
+use crate::labels::Labels;
+use crate::output::Output;
+use crate::picture::{self, View};
+use crate::{model, npy, terminal};
+
+const MODEL: &[u8] = include_bytes!("../../assets/digits.onnx");
+const DIGITS: &[u8] = include_bytes!("../../assets/digits.npy");
+const LABELS: &str = include_str!("../../assets/digits.labels.txt");
+
+/// The height and width of a digit, about.
+const TILE: u32 = 84;
+
+/// What suits digits of 28 x 28 pixels better than the defaults, which are for photos.
+const SETTINGS: [(&str, &str, &str); 2] = [("occlusion", "window", "7"), ("occlusion", "stride", "2")];
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// The picture to write: .png or .jpg
+    #[arg(long, value_name = "FILE", default_value = "digits.png")]
+    out: PathBuf,
+}
+
+/// Draws the grid.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let output = Output::picture(&args.out)?;
+    let model = model::built_in("the built-in digit network", MODEL, &args.device)?;
+    let inputs = digits()?;
+    let question =
+        Question { slice: attr_core::Slice::full(), target: Qoi::PredictedClass, post: None, memory: None };
+    let setting = |name: &'static str| -> Setting {
+        let of_it = SETTINGS.iter().filter(|(method, ..)| *method == name);
+        (name, of_it.map(|(_, key, value)| (key.to_string(), value.to_string())).collect())
+    };
+    let methods: Vec<_> = catalogue::all().iter().map(|method| setting(method.name)).collect();
+    let mut grid =
+        Grid { photos: picture::photos(&inputs)?, labels: inputs.rows.clone(), columns: Vec::new() };
+    let ended = compare::fill(&mut grid, &model, &inputs, &question, &methods);
+    if grid.columns.is_empty() {
+        return ended;
+    }
+    let picture = grid.render(&View::opaque(), TILE)?;
+    attr_viz::save(&output.path, &picture).map_err(picture::failed)?;
+    terminal::line(format_args!("wrote {}", output.path.display()))?;
+    if terminal::is_there() {
+        terminal::draw(&picture);
+    }
+    let finished =
+        format!("{} of {} methods are in {}", grid.columns.len(), methods.len(), output.path.display());
+    ended.map_err(|error| match error.is_stop() {
+        true => Error::Stopped(finished),
+        false => Error::failed(format!("{error}; {finished}")),
+    })
+}
+
+/// The first of each class among the digits that are built in, which are in the order of their classes.
+fn digits() -> Result<Inputs> {
+    let all =
+        npy::decode(DIGITS).map_err(|reason| Error::failed(format!("the built-in digits: {reason}")))?;
+    let each = all.shape().first().map_or(1, |rows| (rows / LABELS.lines().count().max(1)).max(1));
+    let array = all.slice_axis(Axis(0), Slice::new(0, None, each as isize)).to_owned();
+    // What the network says about a digit is enough beside its picture.
+    let rows = vec![String::new(); array.len_of(Axis(0))];
+    Ok(Inputs { arrays: vec![array], rows, preparation: None, labels: Labels::from_lines(LABELS) })
+}

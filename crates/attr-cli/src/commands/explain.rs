@@ -1,0 +1,126 @@
+//! `attr explain`: one method's answer, as a summary, numbers and pictures.
+
+use std::path::PathBuf;
+
+use attr_core::Qoi;
+
+use crate::cli::{InputArgs, ModelArgs, QuestionArgs, ViewArgs};
+use crate::error::{Error, Result};
+use crate::explanation::{Explanation, Question};
+use crate::grid::{Column, Grid};
+use crate::input::Inputs;
+use crate::model::Model;
+use crate::output::{Format, Output};
+use crate::picture::{self, Maps, View};
+use crate::{catalogue, evidence, input, model, prediction, target, terminal};
+
+/// The height and width that a picture's tiles have at least, about.
+const TILE: u32 = 256;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    input: InputArgs,
+    /// The method: `attr methods` lists them
+    #[arg(long, value_name = "NAME", default_value = "integrated-gradients")]
+    method: String,
+    #[command(flatten)]
+    question: QuestionArgs,
+    #[command(flatten)]
+    view: ViewArgs,
+    /// The heat map alone, a pixel for each value
+    #[arg(long, help_heading = "Drawing")]
+    plain: bool,
+    /// Where to write, once or more; the ending says what: .png or .jpg a picture, .npy, .npz or
+    /// .safetensors the values, .json the evidence
+    #[arg(long = "out", value_name = "FILE")]
+    outputs: Vec<PathBuf>,
+}
+
+/// Explains, prints a summary, writes what was asked for.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let view = View::new(&args.view)?;
+    let method = catalogue::find(&args.method)?;
+    let settings =
+        catalogue::settings(&[method.name], &args.question.settings, args.question.seed)?.remove(0);
+    let outputs = args.outputs.iter().map(|path| Output::new(path)).collect::<Result<Vec<_>>>()?;
+    let model = model::open(&args.model)?;
+    let inputs = input::read(&args.input, &model)?;
+    let question = Question::new(&args.question, &model, &inputs)?;
+    // Found out before the work and not after it.
+    if outputs.iter().any(|output| output.format == Format::Picture) {
+        picture::photos(&inputs)?;
+    }
+
+    let mut explanation = question.ask(&model, &inputs, method.name, &settings)?;
+    if args.question.seed.is_some() && !method.parameters.iter().any(|parameter| parameter.name == "seed") {
+        let note = format!("{} draws no random numbers: --seed has no effect", method.name);
+        explanation.attribution.evidence.notes.push(note);
+    }
+    if question.is_about_classes() && question.target != Qoi::PredictedClass {
+        print_predictions(&model, &inputs)?;
+    }
+    terminal::print(&evidence::summary(&explanation, &question, &inputs))?;
+
+    let evidence = evidence::json(&explanation, &question, &model, &inputs);
+    for output in &outputs {
+        match output.format {
+            Format::Picture => {
+                let picture = draw(&explanation, &question, &inputs, &view, args.plain)?;
+                attr_viz::save(&output.path, &picture).map_err(picture::failed)?;
+            }
+            _ => output.write(&explanation, &evidence)?,
+        }
+        terminal::line(format_args!("{:<10} {}", "wrote", output.path.display()))?;
+    }
+    if outputs.is_empty() && terminal::is_there() {
+        // Nobody asked for a picture: where there can't be one, the summary is all.
+        if let Ok(picture) = draw(&explanation, &question, &inputs, &view, args.plain) {
+            terminal::draw(&picture);
+        }
+    }
+    Ok(())
+}
+
+/// What the model itself says, where another class is explained.
+fn print_predictions(model: &Model, inputs: &Inputs) -> Result<()> {
+    for (name, prediction) in inputs.rows.iter().zip(prediction::rows(model, inputs)?) {
+        if let Some(&class) = prediction.ranking().first() {
+            let (label, logit) = (inputs.labels.describe(class), prediction.logits[class]);
+            terminal::line(format_args!("{:<10} {label}, {logit:.6} ({name})", "predicted"))?;
+        }
+    }
+    Ok(())
+}
+
+fn draw(
+    explanation: &Explanation,
+    question: &Question,
+    inputs: &Inputs,
+    view: &View,
+    plain: bool,
+) -> Result<attr_viz::RgbImage> {
+    let maps = Maps::new(&explanation.attribution.values, inputs)?;
+    if plain {
+        return match maps.rows.len() {
+            1 => view.plain(&maps, 0),
+            several => Err(Error::usage(format!("plain: expected one input, found {several}"))),
+        };
+    }
+    let photos = picture::photos(inputs)?;
+    let title = explanation.attribution.evidence.method.clone();
+    let labels = (0..photos.len()).map(|row| label(explanation, question, inputs, row)).collect();
+    Grid { photos, labels, columns: vec![Column { title, maps }] }.render_one(view, TILE)
+}
+
+/// A row in few words: what is explained, and its value.
+pub(crate) fn label(explanation: &Explanation, question: &Question, inputs: &Inputs, row: usize) -> String {
+    let about = match explanation.class(question, row) {
+        Some(class) => inputs.labels.name(class),
+        None => target::describe(&question.target, &inputs.labels),
+    };
+    let quantity = explanation.attribution.evidence.quantity.get(row);
+    format!("{about} {}", quantity.map_or(String::new(), |value| format!("{value:.2}")))
+}

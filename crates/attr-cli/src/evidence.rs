@@ -1,0 +1,122 @@
+//! What an explanation rests on, as JSON and as a few lines for people.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::explanation::{Explanation, Question};
+use crate::input::Inputs;
+use crate::model::Model;
+use crate::target;
+
+/// Below this share of the quantity, what is left over of a conservation law is called small.
+const SMALL: f64 = 0.01;
+
+/// All evidence, for a program.
+pub(crate) fn json(explanation: &Explanation, question: &Question, model: &Model, inputs: &Inputs) -> Value {
+    let evidence = &explanation.attribution.evidence;
+    let parameters: Map<String, Value> = evidence
+        .parameters
+        .iter()
+        .map(|parameter| (parameter.name.to_string(), Value::from(parameter.value.as_str())))
+        .collect();
+    let rows = 0..inputs.rows.len();
+    let classes: Vec<_> = rows.map(|row| explanation.class(question, row)).collect();
+    let labels: Vec<_> = classes.iter().map(|class| class.map(|class| inputs.labels.name(class))).collect();
+    let arrays = explanation.names.iter().zip(&explanation.attribution.values);
+    json!({
+        "method": evidence.method,
+        "parameters": parameters,
+        "inputs": inputs.rows,
+        "from": evidence.from,
+        "to": evidence.to,
+        "target": evidence.target,
+        "classes": classes,
+        "labels": labels,
+        "quantity": evidence.quantity,
+        "baseline_quantity": evidence.baseline_quantity,
+        "residual": evidence.residual,
+        "law": evidence.law,
+        "attributions": arrays.map(|(name, array)| json!({"name": name, "shape": array.shape()})).collect::<Vec<_>>(),
+        "notes": evidence.notes,
+        "model": {"file": model.path.display().to_string(), "sha256": model.sha256},
+        "backend": evidence.backend,
+        "dtype": evidence.precision.to_string(),
+        "seed": evidence.parameters.iter().find(|p| p.name == "seed").and_then(|p| p.value.parse::<u64>().ok()),
+        "evaluations": evidence.evaluations,
+        "seconds": explanation.seconds,
+        "peak_bytes": peak_bytes(),
+    })
+}
+
+/// The most important of it, for a person.
+pub(crate) fn summary(explanation: &Explanation, question: &Question, inputs: &Inputs) -> String {
+    let evidence = &explanation.attribution.evidence;
+    let mut text = String::new();
+    let mut line = |key: &str, value: String| {
+        writeln!(text, "{key:<10} {value}").expect("BUG: a String takes all text");
+    };
+    let parameters: Vec<_> = evidence.parameters.iter().map(|p| format!("{}={}", p.name, p.value)).collect();
+    let with = if parameters.is_empty() { String::new() } else { format!(" ({})", parameters.join(", ")) };
+    line("method", format!("{}{with}", evidence.method));
+    line("influence", format!("of {} on {}", evidence.from, evidence.to));
+    for (row, name) in inputs.rows.iter().enumerate() {
+        if inputs.rows.len() > 1 {
+            line("input", name.clone());
+        }
+        let about = match explanation.class(question, row) {
+            Some(class) if evidence.classes.is_some() => {
+                format!("{}, {}", inputs.labels.describe(class), question.target)
+            }
+            _ => target::describe(&question.target, &inputs.labels),
+        };
+        line("target", about);
+        if let Some(quantity) = evidence.quantity.get(row) {
+            let baseline = evidence.baseline_quantity.as_ref().and_then(|values| values.get(row));
+            let there = baseline.map_or(String::new(), |value| format!("; at the baseline {value:.6}"));
+            line("quantity", format!("{quantity:.6}{there}"));
+            if let Some(residual) = evidence.residual.as_ref().and_then(|values| values.get(row)) {
+                line("residual", meaning(*residual, quantity - baseline.unwrap_or(&0.0), evidence.law));
+            }
+        }
+    }
+    let dtype = evidence.precision;
+    let time = format!("{:.2} s, {} evaluations", explanation.seconds, evidence.evaluations);
+    line("time", format!("{time}, {} {dtype}", evidence.backend));
+    evidence.notes.iter().for_each(|note| line("note", note.clone()));
+    text
+}
+
+/// What a residual says, against the change of the quantity that the attributions should account for.
+fn meaning(residual: f64, change: f64, law: Option<&str>) -> String {
+    let share = residual.abs() / change.abs().max(f64::MIN_POSITIVE);
+    let verdict = match share <= SMALL {
+        true => "holds",
+        false => "DOES NOT HOLD: don't read amounts from this; more steps may help",
+    };
+    let percent = if share > 10.0 { "over 1000 %".to_string() } else { format!("{:.2} %", share * 100.0) };
+    let law = law.unwrap_or("conservation");
+    format!("{residual:.3e}, {percent} of {change:.6}: {verdict} ({law})")
+}
+
+/// The most memory this process has had so far, where the system tells.
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string(Path::new("/proc/self/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn residuals_in_words() {
+        assert!(meaning(0.001, 2.0, None).contains("holds"));
+        assert!(meaning(-0.1, 2.0, None).contains("5.00 % of 2.000000: DOES NOT HOLD"));
+        assert!(meaning(0.1, 0.0, None).contains("over 1000 %"));
+        assert!(meaning(0.0, 0.0, None).contains("0.00 % of 0.000000: holds"));
+    }
+}

@@ -1,0 +1,166 @@
+//! What each command does when all is well.
+
+mod bench;
+
+use bench::Bench;
+use ndarray::{ArrayD, Axis};
+use ndarray_npy::{NpzReader, read_npy};
+
+#[test]
+fn predict_lists_the_top_classes() {
+    let bench = Bench::new("predict");
+    let out = bench.done("predict --model model.onnx --input photo.jpg --input x.npy --top 2");
+    assert_eq!(out.lines().count(), 2 * (2 + 2), "{out}");
+    assert!(out.starts_with("photo\n") && out.contains("\nx\n"), "{out}");
+    assert!(out.contains("softmax") && out.contains("output") && out.contains('"'), "{out}");
+}
+
+#[test]
+fn layers_are_lines() {
+    let bench = Bench::new("layers");
+    let out = bench.done("layers --model model.onnx");
+    let lines: Vec<_> =
+        out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(lines[1], "1 features/conv convolution [B, 5, 6, 8] 140");
+    assert_eq!(lines.last().unwrap(), "6 layers, 1100 parameters");
+}
+
+#[test]
+fn methods_are_listed_and_described() {
+    let bench = Bench::new("methods");
+    let out = bench.done("methods");
+    assert!(out.lines().any(|line| line.starts_with("integrated-gradients ")), "{out}");
+    let out = bench.done("methods integrated-gradients");
+    assert!(out.contains("steps=50") && out.contains("1703.01365"), "{out}");
+    assert!(bench.done("methods gradient").contains("No parameters"));
+}
+
+#[test]
+fn evidence_says_what_an_explanation_rests_on() {
+    let bench = Bench::new("evidence");
+    let out =
+        bench.done("explain --model model.onnx --input photo.png --dtype f64 --set steps=2000 --out e.json");
+    for word in ["method", "target", "quantity", "residual", "holds", "e.json"] {
+        assert!(out.contains(word), "{word}: {out}");
+    }
+    let json = bench.json("e.json");
+    let number = |name: &str| json[name][0].as_f64().unwrap();
+    let change = number("quantity") - number("baseline_quantity");
+    assert!(number("residual").abs() < 1e-3 * change.abs(), "{json}");
+    assert_eq!(json["method"], "integrated-gradients");
+    assert_eq!(json["parameters"]["steps"], "2000");
+    assert_eq!((&json["backend"], &json["dtype"]), (&"candle".into(), &"f64".into()));
+    assert_eq!(json["model"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(json["attributions"][0]["shape"], serde_json::json!([1, 3, 6, 8]));
+    assert!(json["labels"][0].is_string() && json["seconds"].is_number() && json["law"].is_string());
+    assert!(bench.leftovers().is_empty());
+}
+
+#[test]
+fn values_are_written_in_every_format() {
+    let bench = Bench::new("values");
+    bench.done("explain --model model.onnx --input rows.npy --method gradient --out g.npy --out g.npz --out g.safetensors");
+    let npy: ArrayD<f32> = read_npy(bench.path("g.npy")).unwrap();
+    assert_eq!(npy.shape(), [2, 3, 6, 8]);
+    let mut npz = NpzReader::new(std::fs::File::open(bench.path("g.npz")).unwrap()).unwrap();
+    let found: ArrayD<f32> = npz.by_name("image").unwrap();
+    assert_eq!(found, npy);
+    let bytes = std::fs::read(bench.path("g.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = file.tensor("image").unwrap();
+    assert_eq!(tensor.shape(), [2, 3, 6, 8]);
+    assert_eq!(tensor.data()[..4], npy[[0, 0, 0, 0]].to_le_bytes());
+}
+
+#[test]
+fn targets_go_by_number_and_name_and_layers_by_index_and_name() {
+    let bench = Bench::new("targets");
+    let ask = |more: &str| {
+        bench.done(&format!(
+            "explain --model model.onnx --input x.npy --method gradient {more} --out v.npy --out v.json"
+        ));
+        let values: ArrayD<f32> = read_npy(bench.path("v.npy")).unwrap();
+        (values, bench.json("v.json"))
+    };
+    let (by_number, json) = ask("--target 2");
+    assert_eq!((&json["classes"][0], &json["labels"][0]), (&2.into(), &"golden retriever".into()));
+    assert_eq!(ask("--target Golden").0, by_number);
+    let (against, _) = ask("--target tabby:golden");
+    let (tabby, _) = ask("--target tabby~cat");
+    assert!((&tabby - &by_number - &against).iter().all(|x| x.abs() < 1e-6));
+    let (by_index, _) = ask("--layer 1 --target 2");
+    assert_eq!(by_index.shape(), [1, 5, 6, 8]);
+    assert_eq!(ask("--layer conv --target 2").0, by_index);
+    assert_eq!(ask("--layer before:features/conv --target 2").0, by_number);
+    let (channel, json) = ask("--to relu --target channel~1");
+    assert_eq!((channel.shape(), &json["classes"][0]), (&[1, 3, 6, 8][..], &serde_json::Value::Null));
+}
+
+#[test]
+fn post_processing_changes_values_and_says_so() {
+    let bench = Bench::new("post");
+    let ask = |post: &str| {
+        bench.done(&format!(
+            "explain --model model.onnx --input x.npy --method gradient {post} --out v.npy --out v.json"
+        ));
+        read_npy::<_, ArrayD<f32>>(bench.path("v.npy")).unwrap()
+    };
+    let signed = ask("");
+    assert_eq!(ask("--post abs"), signed.mapv(f32::abs));
+    assert_eq!(ask("--post max-channels").shape(), [1, 1, 6, 8]);
+    assert_eq!(ask("--post square").index_axis(Axis(0), 0).shape(), [3, 6, 8]);
+    assert!(bench.json("v.json")["notes"].to_string().contains("post-processed"));
+}
+
+#[test]
+fn a_seed_goes_to_methods_that_draw() {
+    let bench = Bench::new("seed");
+    let ask = |seed: u64| {
+        let words = format!(
+            "explain --model model.onnx --input x.npy --method smoothgrad --seed {seed} --out v.npy --out v.json"
+        );
+        bench.done(&words);
+        read_npy::<_, ArrayD<f32>>(bench.path("v.npy")).unwrap()
+    };
+    let first = ask(7);
+    assert_eq!(bench.json("v.json")["seed"], 7);
+    assert_eq!(ask(7), first);
+    assert_ne!(ask(8), first);
+    let out = bench.done("explain --model model.onnx --input x.npy --method gradient --seed 7");
+    assert!(out.contains("--seed has no effect"), "{out}");
+}
+
+#[test]
+fn pictures_are_drawn() {
+    let bench = Bench::new("pictures");
+    bench.done(
+        "explain --model model.onnx --input photo.jpg --method grad-cam --out tiles.png --out tiles.jpg",
+    );
+    let tiles = image::open(bench.path("tiles.png")).unwrap();
+    assert!(tiles.width() > 2 * 256 && tiles.height() > 192, "{}x{}", tiles.width(), tiles.height());
+    bench.done("explain --model model.onnx --input photo.jpg --plain --colors seismic --out plain.png");
+    let plain = image::open(bench.path("plain.png")).unwrap();
+    assert_eq!((plain.width(), plain.height()), (8, 6));
+    let out = bench.done("compare --model model.onnx --input photo.png --input x.npy --methods gradient,occlusion --set occlusion.window=2 --set stride=1 --out grid.png");
+    assert!(out.contains("occlusion") && out.contains("grid.png"), "{out}");
+    assert!(image::open(bench.path("grid.png")).unwrap().width() > 3 * 160);
+    assert!(bench.leftovers().is_empty());
+}
+
+#[test]
+fn several_inputs_go_by_name() {
+    let bench = Bench::new("inputs");
+    bench.done("explain --model two.onnx --input b=b.npy --input a=a.npy --method input-x-gradient --target 1 --out v.npz");
+    let mut npz = NpzReader::new(std::fs::File::open(bench.path("v.npz")).unwrap()).unwrap();
+    let (a, b): (ArrayD<f32>, ArrayD<f32>) = (npz.by_name("a").unwrap(), npz.by_name("b").unwrap());
+    // Of a product each factor has all of it.
+    assert!(a[[0, 0]] == 0.0 && a[[0, 1]] != 0.0 && (a[[0, 1]] - b[[0, 1]]).abs() < 1e-6);
+}
+
+#[test]
+fn the_demonstration_needs_nothing() {
+    let bench = Bench::new("demo");
+    bench.done("demo --threads 1 --out digits.png");
+    let picture = image::open(bench.path("digits.png")).unwrap();
+    assert!(picture.width() > 6 * 84 && picture.height() > 10 * 84);
+}

@@ -1,0 +1,237 @@
+//! The state of a file half read: the layers so far, and what every value of the file has become.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use attr_core::{Dim, Graph, NodeId, Op, Param, ParamId, Shape};
+
+use crate::Error;
+use crate::array::{Constant, Size};
+use crate::node::{Fault, MAX_RANK, Node, Value, Values, broken, unsupported};
+use crate::tensor::Beside;
+
+/// What becomes of a constant on its way to a parameter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Form {
+    /// Nothing.
+    Plain,
+    /// The transpose, times a factor.
+    Matrix { transposed: bool, factor: f64 },
+    /// So many entries in a row, times a factor.
+    Row { len: usize, factor: f64 },
+}
+
+/// The layers so far.
+pub(crate) struct Context {
+    pub(crate) graph: Graph,
+    /// The length of the batch that the file was made for, if it says one.
+    pub(crate) rows: Option<usize>,
+    /// The type of the network's inputs, and so of all it computes.
+    pub(crate) float_type: Option<i32>,
+    /// The files beside the model.
+    pub(crate) beside: Beside,
+    names: HashSet<Rc<str>>,
+    suffixes: HashMap<Rc<str>, usize>,
+    constants: HashMap<Rc<str>, NodeId>,
+    params: HashMap<(usize, String), ParamId>,
+    origins: HashMap<(usize, String), usize>,
+    last_origin: usize,
+    /// How many numbers may still be computed while reading.
+    budget: usize,
+}
+
+impl Context {
+    /// No layers yet, from a file of so many bytes.
+    pub(crate) fn new(bytes: usize, beside: Beside) -> Self {
+        Context {
+            graph: Graph::default(),
+            rows: None,
+            float_type: None,
+            beside,
+            names: HashSet::new(),
+            suffixes: HashMap::new(),
+            constants: HashMap::new(),
+            params: HashMap::new(),
+            origins: HashMap::new(),
+            last_origin: 0,
+            budget: bytes.saturating_add(1 << 24),
+        }
+    }
+
+    /// This name, or where it is taken the first of `name_1`, `name_2`... that is not.
+    pub(crate) fn unique(&mut self, name: &str) -> Rc<str> {
+        let mut unique: Rc<str> = name.into();
+        while !self.names.insert(unique.clone()) {
+            let suffix = self.suffixes.entry(name.into()).or_default();
+            *suffix += 1;
+            unique = format!("{name}_{suffix}").into();
+        }
+        unique
+    }
+
+    /// A constant that no other is the same as.
+    pub(crate) fn new_origin(&mut self) -> usize {
+        self.last_origin += 1;
+        self.last_origin
+    }
+
+    /// The origin of what is made of a constant in a certain way, the same each time.
+    pub(crate) fn derived_origin(&mut self, origin: usize, how: String) -> usize {
+        let last = &mut self.last_origin;
+        *self.origins.entry((origin, how)).or_insert_with(|| {
+            *last += 1;
+            *last
+        })
+    }
+
+    /// Asks to compute so many numbers while reading, in proportion to the file.
+    pub(crate) fn spend(&mut self, numbers: usize) -> Result<(), Fault> {
+        match self.budget.checked_sub(numbers) {
+            Some(left) => self.budget = left,
+            None => return broken("the constants computed in this file are too large"),
+        }
+        Ok(())
+    }
+
+    /// The layer that an input is the value of; a constant becomes one.
+    pub(crate) fn layer(&mut self, n: &Node, i: usize) -> Result<NodeId, Fault> {
+        match n.input(i) {
+            Some(Value::Layer(id)) => Ok(*id),
+            Some(Value::Constant(constant)) => self.constant_layer(constant),
+            _ => broken(format!("input {i} is missing")),
+        }
+    }
+
+    /// The layer that gives a constant.
+    pub(crate) fn constant_layer(&mut self, constant: &Constant) -> Result<NodeId, Fault> {
+        if let Some(&id) = self.constants.get(&constant.name) {
+            return Ok(id);
+        }
+        let param = self.param_of(constant, Form::Plain)?;
+        let id = self.graph.add(&constant.name, Op::Constant, &[], &[param])?;
+        self.constants.insert(constant.name.clone(), id);
+        Ok(id)
+    }
+
+    /// The shape of a layer's value.
+    pub(crate) fn shape(&self, id: NodeId) -> Shape {
+        self.graph.node(id).shape.clone()
+    }
+
+    /// The lengths of a parameter's axes.
+    pub(crate) fn dims(&self, id: ParamId) -> &[usize] {
+        self.graph.params()[id].dims()
+    }
+
+    /// An input as parameter.
+    pub(crate) fn param(&mut self, n: &Node, i: usize, form: Form) -> Result<ParamId, Fault> {
+        self.param_of(n.constant(i)?, form)
+    }
+
+    /// The given input as parameter, if it is there, behind other parameters.
+    pub(crate) fn with_param(
+        &mut self,
+        mut params: Vec<ParamId>,
+        n: &Node,
+        i: usize,
+        form: Form,
+    ) -> Result<Vec<ParamId>, Fault> {
+        if let Some(constant) = n.optional(i)? {
+            params.push(self.param_of(constant, form)?);
+        }
+        Ok(params)
+    }
+
+    fn param_of(&mut self, constant: &Constant, form: Form) -> Result<ParamId, Fault> {
+        let key = (constant.origin, format!("{form:?}"));
+        if let Some(&id) = self.params.get(&key) {
+            return Ok(id);
+        }
+        let Some(param) = constant.array.to_param() else {
+            return broken(format!("{:?}: expected floating-point numbers, found integers", constant.name));
+        };
+        let param = formed(self, param, form)?;
+        let id = self.graph.param(param);
+        self.params.insert(key, id);
+        Ok(id)
+    }
+
+    /// Adds the operator's layer.
+    pub(crate) fn add(&mut self, n: &Node, op: Op, inputs: &[NodeId], params: &[ParamId]) -> Values {
+        self.add_named(&n.name, op, inputs, params).map(|id| vec![Value::Layer(id)])
+    }
+
+    /// Adds one of several layers of an operator.
+    pub(crate) fn add_named(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: &[NodeId],
+        params: &[ParamId],
+    ) -> Result<NodeId, Fault> {
+        let id = self.graph.add(name, op, inputs, params)?;
+        let rank = self.graph.node(id).shape.rank();
+        if rank > MAX_RANK {
+            return Err(Fault::Other(Error::Layer {
+                layer: name.into(),
+                reason: format!("expected at most {MAX_RANK} axes, found {rank}"),
+            }));
+        }
+        Ok(id)
+    }
+
+    /// Whether a size in the file is the length of this axis, whatever the batch.
+    pub(crate) fn is_len(&self, size: Size, dim: Dim) -> bool {
+        let made_for = match (dim, self.rows) {
+            (Dim::Batch(k), Some(rows)) => k.checked_mul(rows).map(|n| Size::Fixed(n as i64)),
+            _ => None,
+        };
+        size == dim.into() || Some(size) == made_for
+    }
+}
+
+fn formed(context: &mut Context, param: Param, form: Form) -> Result<Param, Fault> {
+    let plain = match form {
+        Form::Plain => true,
+        Form::Matrix { transposed, factor } => {
+            if param.dims().len() != 2 {
+                return broken(format!("weight: expected rank 2, found {:?}", param.dims()));
+            }
+            !transposed && factor == 1.0
+        }
+        Form::Row { len, factor } => {
+            let dims = param.dims();
+            if param.len() != 1 && (param.len() != len || dims.last() != Some(&len)) {
+                return unsupported(format!("with a bias of shape {dims:?}"));
+            }
+            dims == [len] && factor == 1.0
+        }
+    };
+    if plain {
+        return Ok(param);
+    }
+    let len = if let Form::Row { len, .. } = form { len } else { param.len() };
+    context.spend(len)?;
+    macro_rules! apply {
+        ($array:expr, $float:ty) => {
+            match form {
+                Form::Matrix { transposed: true, factor } => {
+                    $array.t().mapv(|w| w * factor as $float).as_standard_layout().to_owned().into()
+                }
+                Form::Row { len, factor } if $array.len() == 1 => {
+                    let one = $array.first().copied().unwrap_or_default();
+                    ndarray::Array1::from_elem(len, one * factor as $float).into()
+                }
+                Form::Row { factor, .. } => {
+                    $array.iter().map(|w| w * factor as $float).collect::<ndarray::Array1<_>>().into()
+                }
+                Form::Matrix { factor, .. } => $array.mapv(|w| w * factor as $float).into(),
+                Form::Plain => unreachable!("BUG: a plain parameter is returned above"),
+            }
+        };
+    }
+    Ok(match &param {
+        Param::F32(array) => apply!(array, f32),
+        Param::F64(array) => apply!(array, f64),
+    })
+}

@@ -1,0 +1,430 @@
+//! From the layer graph to a file.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use attr_core::{
+    Activation, Conv, Coordinates, Dim, Graph, Interpolation, Node, Op, Param, ParamId, Pool, Resize, Shape,
+};
+use prost::Message;
+use prost::bytes::Bytes;
+
+use crate::operators::resize::scaled;
+use crate::proto::{
+    AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+};
+use crate::{Error, Result};
+
+/// Writes a layer graph as ONNX file, for any number of rows. The file appears whole or not at all.
+///
+/// What is read from it again is the same graph, but for: constants, which come before the first layer
+/// that reads them; attributes that ONNX has in single precision (epsilon, slope, bounds and padding
+/// value of a network in single precision); a linear layer with bias on values of rank 3 or more, which
+/// becomes a product and an addition; parameters and constants that no layer reads.
+pub fn write(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let bytes = encode(graph)?;
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
+    written.map_err(|reason| {
+        // The error that matters is the one above.
+        let _ = std::fs::remove_file(&temporary);
+        Error::Io { path: path.into(), reason }
+    })
+}
+
+/// The bytes of an ONNX file (operator set 17), see [`write`](fn@write).
+pub fn encode(graph: &Graph) -> Result<Vec<u8>> {
+    let mut writer = Writer::new(graph)?;
+    for (id, node) in graph.nodes().iter().enumerate() {
+        writer.layer(id, node)?;
+    }
+    let outputs: Vec<_> = graph.outputs().iter().map(|&id| graph.node(id)).collect();
+    if outputs.is_empty() {
+        return Err(Error::Unwritable("a graph without outputs".into()));
+    }
+    for node in outputs {
+        let value = writer.value_info(node);
+        if writer.proto.output.iter().any(|output| output.name == value.name) {
+            return Err(Error::Unwritable(format!("layer {:?} twice among the outputs", node.name)));
+        }
+        writer.proto.output.push(value);
+    }
+    let model = ModelProto {
+        ir_version: 8,
+        producer_name: "attr-onnx".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(writer.proto),
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 17 }],
+        metadata_props: Vec::new(),
+    };
+    match model.encoded_len() {
+        0..MAX_LEN => Ok(model.encode_to_vec()),
+        len => Err(Error::Unwritable(format!("a network of {len} bytes: a file has at most {MAX_LEN}"))),
+    }
+}
+
+/// What protobuf allows in one message.
+const MAX_LEN: usize = i32::MAX as usize;
+
+struct Writer<'a> {
+    graph: &'a Graph,
+    proto: GraphProto,
+    names: HashSet<String>,
+    /// The initialisers of parameters, as they are or transposed.
+    params: HashMap<(ParamId, bool), String>,
+    float_type: i32,
+}
+
+impl<'a> Writer<'a> {
+    fn new(graph: &'a Graph) -> Result<Self> {
+        let doubles = graph.params().iter().filter(|p| matches!(p, Param::F64(_))).count();
+        let float_type = match doubles {
+            0 => TensorProto::FLOAT,
+            _ if doubles == graph.params().len() => TensorProto::DOUBLE,
+            _ => return Err(Error::Unwritable("parameters both in single and in double precision".into())),
+        };
+        Ok(Writer {
+            graph,
+            proto: GraphProto { name: "network".into(), ..GraphProto::default() },
+            names: graph.nodes().iter().map(|node| node.name.clone()).collect(),
+            params: HashMap::new(),
+            float_type,
+        })
+    }
+
+    /// Writes one layer: one operator for most.
+    fn layer(&mut self, id: usize, node: &Node) -> Result<()> {
+        let plain = |op_type: &'static str| (op_type, Vec::new());
+        let (op_type, attributes) = match &node.op {
+            Op::Input => {
+                let value = self.value_info(node);
+                self.proto.input.push(value);
+                return Ok(());
+            }
+            Op::Constant => {
+                let value = self.param(node, 0, "value", false);
+                self.node("Identity", &node.name, vec![value], Vec::new());
+                return Ok(());
+            }
+            Op::Identity => plain("Identity"),
+            Op::Conv(conv) => ("Conv", convolution(conv, &self.graph.params()[node.params[0]])),
+            Op::Linear if self.input(node, 0).shape.rank() == 2 => ("Gemm", vec![int("transB", 1)]),
+            Op::Linear => return self.product(node),
+            Op::BatchNorm { epsilon } => ("BatchNormalization", vec![float("epsilon", *epsilon)]),
+            Op::Activation(Activation::Clip { min, max }) => return self.clip(node, *min, *max),
+            Op::Activation(Activation::LeakyRelu { slope }) => ("LeakyRelu", vec![float("alpha", *slope)]),
+            Op::Activation(activation) => plain(elementwise(*activation, node)?),
+            Op::Softmax { axis } => ("Softmax", vec![int("axis", *axis)]),
+            Op::LogSoftmax { axis } => ("LogSoftmax", vec![int("axis", *axis)]),
+            Op::MaxPool(pool) => ("MaxPool", windows(pool, true)),
+            Op::AveragePool { pool, count_include_pad } => {
+                if pool.dilation.iter().any(|&d| d != 1) {
+                    return Err(unwritable(node, "a dilated average pooling, which needs operator set 19"));
+                }
+                let mut attributes = windows(pool, false);
+                attributes.push(int("count_include_pad", usize::from(*count_include_pad)));
+                ("AveragePool", attributes)
+            }
+            // No axes mean all of them in ONNX.
+            Op::Mean { axes, .. } | Op::Sum { axes, .. } if axes.is_empty() => plain("Identity"),
+            Op::Mean { axes, keep } => {
+                ("ReduceMean", vec![ints("axes", axes), int("keepdims", usize::from(*keep))])
+            }
+            Op::Sum { axes, keep } => {
+                let axes = self.integers(node, "axes", &to_i64(axes));
+                let attributes = vec![int("keepdims", usize::from(*keep))];
+                return self.with_inputs("ReduceSum", node, vec![axes], attributes);
+            }
+            Op::Add => plain("Add"),
+            Op::Sub => plain("Sub"),
+            Op::Mul => plain("Mul"),
+            Op::Div => plain("Div"),
+            Op::Concat { axis } => ("Concat", vec![int("axis", *axis)]),
+            Op::Reshape { shape } => return self.reshape(node, shape),
+            Op::Transpose { axes } => ("Transpose", vec![ints("perm", axes)]),
+            Op::Slice { axis, start, len } => {
+                let lists = [("starts", *start), ("ends", start + len), ("axes", *axis)];
+                let lists = lists.map(|(name, value)| self.integers(node, name, &[value as i64]));
+                return self.with_inputs("Slice", node, lists.to_vec(), Vec::new());
+            }
+            Op::Pad { padding, value } => {
+                let (before, after): (Vec<_>, Vec<_>) = padding.iter().copied().unzip();
+                let pads = self.integers(node, "pads", &to_i64(&[before, after].concat()));
+                let value = self.number(node, "value", *value);
+                return self.with_inputs("Pad", node, vec![pads, value], Vec::new());
+            }
+            Op::Resize(resize) => return self.resize(node, resize),
+            _ => return Err(unwritable(node, "an operator that is not known here")),
+        };
+        const PARAMS: [&str; 4] = ["weight", "bias", "mean", "variance"];
+        let params = (0..node.params.len()).map(|i| self.param(node, i, PARAMS[i.min(3)], false));
+        let params = params.collect();
+        debug_assert_eq!(self.graph.find(&node.name), Some(id));
+        self.with_inputs(op_type, node, params, attributes)
+    }
+
+    /// A linear layer on more axes than `Gemm` takes.
+    fn product(&mut self, node: &Node) -> Result<()> {
+        let x = self.input(node, 0).name.clone();
+        let weight = self.param(node, 0, "weight", true);
+        if node.params.len() == 1 {
+            self.node("MatMul", &node.name, vec![x, weight], Vec::new());
+            return Ok(());
+        }
+        let product = self.unique(&node.name, "product");
+        self.node("MatMul", &product, vec![x, weight], Vec::new());
+        let bias = self.param(node, 1, "bias", false);
+        self.node("Add", &node.name, vec![product, bias], Vec::new());
+        Ok(())
+    }
+
+    fn clip(&mut self, node: &Node, min: f64, max: f64) -> Result<()> {
+        let min = if min == f64::NEG_INFINITY { String::new() } else { self.number(node, "min", min) };
+        let max = if max == f64::INFINITY { String::new() } else { self.number(node, "max", max) };
+        let mut bounds = vec![min, max];
+        while bounds.last().is_some_and(String::is_empty) {
+            bounds.pop();
+        }
+        self.with_inputs("Clip", node, bounds, Vec::new())
+    }
+
+    fn reshape(&mut self, node: &Node, shape: &Shape) -> Result<()> {
+        let mut target = Vec::new();
+        for dim in &shape.0 {
+            target.push(match *dim {
+                Dim::Fixed(0) => return Err(unwritable(node, "a reshape to an empty value")),
+                Dim::Fixed(len) => len as i64,
+                Dim::Batch(_) => -1,
+            });
+        }
+        let target = self.integers(node, "shape", &target);
+        self.with_inputs("Reshape", node, vec![target], Vec::new())
+    }
+
+    /// By sizes, of which those of batch and channel are taken from the value, or by scales if they are
+    /// not what the sizes make them.
+    fn resize(&mut self, node: &Node, resize: &Resize) -> Result<()> {
+        let x = self.input(node, 0);
+        let old: Vec<_> = x.shape.at(1).into_iter().skip(2).collect();
+        let (mode, nearest) = match resize.mode {
+            Interpolation::Nearest => ("nearest", "round_prefer_floor"),
+            Interpolation::NearestFloor => ("nearest", "floor"),
+            Interpolation::Linear => ("linear", "round_prefer_floor"),
+            _ => return Err(unwritable(node, "a resize of a mode that is not known here")),
+        };
+        let coordinates = match resize.coordinates {
+            Coordinates::HalfPixel => "half_pixel",
+            Coordinates::PytorchHalfPixel => "pytorch_half_pixel",
+            Coordinates::AlignCorners => "align_corners",
+            Coordinates::Asymmetric => "asymmetric",
+            _ => return Err(unwritable(node, "a resize of coordinates that are not known here")),
+        };
+        let attributes = vec![
+            text("mode", mode),
+            text("nearest_mode", nearest),
+            text("coordinate_transformation_mode", coordinates),
+        ];
+        let by_size = (0..old.len()).all(|i| resize.scale[i] == resize.size[i] as f64 / old[i] as f64);
+        if by_size {
+            let (shape, sizes) = (self.unique(&node.name, "shape"), self.unique(&node.name, "sizes"));
+            self.node("Shape", &shape, vec![x.name.clone()], vec![int("start", 0), int("end", 2)]);
+            let size = self.integers(node, "size", &to_i64(&resize.size));
+            self.node("Concat", &sizes, vec![shape, size], vec![int("axis", 0)]);
+            return self.with_inputs("Resize", node, vec![String::new(), String::new(), sizes], attributes);
+        }
+        if (0..old.len()).any(|i| scaled(old[i], resize.scale[i]).ok() != Some(resize.size[i])) {
+            return Err(unwritable(node, "a resize whose scale does not lead to its size"));
+        }
+        let scales: Vec<_> = [1.0, 1.0].iter().chain(&resize.scale).map(|&s| s as f32).collect();
+        let data = little_endian(scales.iter().map(|s| s.to_le_bytes()), scales.len());
+        let scales = self.tensor(node, "scales", vec![scales.len()], TensorProto::FLOAT, data);
+        self.with_inputs("Resize", node, vec![String::new(), scales], attributes)
+    }
+
+    fn input(&self, node: &Node, i: usize) -> &'a Node {
+        self.graph.node(node.inputs[i])
+    }
+
+    /// Writes a layer that reads its layers' values and then these.
+    fn with_inputs(
+        &mut self,
+        op_type: &str,
+        node: &Node,
+        more: Vec<String>,
+        attributes: Vec<AttributeProto>,
+    ) -> Result<()> {
+        let values = node.inputs.iter().map(|&id| self.graph.node(id).name.clone());
+        self.node(op_type, &node.name, values.chain(more).collect(), attributes);
+        Ok(())
+    }
+
+    /// Writes an operator; its value has its name.
+    fn node(&mut self, op_type: &str, name: &str, input: Vec<String>, attribute: Vec<AttributeProto>) {
+        self.proto.node.push(NodeProto {
+            input,
+            output: vec![name.into()],
+            name: name.into(),
+            op_type: op_type.into(),
+            attribute,
+            domain: String::new(),
+        });
+    }
+
+    /// The initialiser of a layer's parameter, written when it is first used.
+    fn param(&mut self, node: &Node, i: usize, role: &str, transposed: bool) -> String {
+        let key = (node.params[i], transposed);
+        if let Some(name) = self.params.get(&key) {
+            return name.clone();
+        }
+        macro_rules! written {
+            ($array:expr) => {{
+                let array = if transposed { $array.t() } else { $array.view() };
+                (array.shape().to_vec(), little_endian(array.iter().map(|x| x.to_le_bytes()), array.len()))
+            }};
+        }
+        let (dims, data) = match &self.graph.params()[key.0] {
+            Param::F32(array) => written!(array),
+            Param::F64(array) => written!(array),
+        };
+        let name = self.tensor(node, role, dims, self.float_type, data);
+        self.params.insert(key, name.clone());
+        name
+    }
+
+    fn integers(&mut self, node: &Node, role: &str, list: &[i64]) -> String {
+        let data = little_endian(list.iter().map(|i| i.to_le_bytes()), list.len());
+        self.tensor(node, role, vec![list.len()], TensorProto::INT64, data)
+    }
+
+    /// A single number in the network's own precision.
+    fn number(&mut self, node: &Node, role: &str, x: f64) -> String {
+        let data = match self.float_type {
+            TensorProto::DOUBLE => x.to_le_bytes().to_vec(),
+            _ => (x as f32).to_le_bytes().to_vec(),
+        };
+        self.tensor(node, role, Vec::new(), self.float_type, data.into())
+    }
+
+    fn tensor(&mut self, node: &Node, role: &str, dims: Vec<usize>, data_type: i32, data: Bytes) -> String {
+        let name = self.unique(&node.name, role);
+        self.proto.initializer.push(TensorProto {
+            dims: to_i64(&dims),
+            data_type,
+            name: name.clone(),
+            raw_data: Some(data),
+            ..TensorProto::default()
+        });
+        name
+    }
+
+    /// `layer.role`, with a number behind it if that is taken.
+    fn unique(&mut self, layer: &str, role: &str) -> String {
+        let mut name = format!("{layer}.{role}");
+        let mut suffix = 0;
+        while !self.names.insert(name.clone()) {
+            suffix += 1;
+            name = format!("{layer}.{role}_{suffix}");
+        }
+        name
+    }
+
+    fn value_info(&self, node: &Node) -> ValueInfoProto {
+        let dim = node.shape.0.iter().map(|dim| DimensionProto {
+            value: match *dim {
+                Dim::Fixed(n) => Some(Dimension::Value(n as i64)),
+                Dim::Batch(1) => Some(Dimension::Param("N".into())),
+                Dim::Batch(_) => None,
+            },
+        });
+        let shape = Some(TensorShapeProto { dim: dim.collect() });
+        let tensor_type = Some(TensorTypeProto { elem_type: self.float_type, shape });
+        ValueInfoProto { name: node.name.clone(), r#type: Some(TypeProto { tensor_type }) }
+    }
+}
+
+/// The operators without attributes.
+fn elementwise(activation: Activation, node: &Node) -> Result<&'static str> {
+    Ok(match activation {
+        Activation::Relu => "Relu",
+        Activation::Sigmoid => "Sigmoid",
+        Activation::Tanh => "Tanh",
+        Activation::Softplus => "Softplus",
+        Activation::Abs => "Abs",
+        Activation::Exp => "Exp",
+        Activation::Sqrt => "Sqrt",
+        Activation::Neg => "Neg",
+        _ => return Err(unwritable(node, "an activation that is not known here")),
+    })
+}
+
+fn convolution(conv: &Conv, weight: &Param) -> Vec<AttributeProto> {
+    vec![
+        ints("kernel_shape", &weight.dims()[2..]),
+        ints("strides", &conv.stride),
+        pads(&conv.padding),
+        ints("dilations", &conv.dilation),
+        int("group", conv.groups),
+    ]
+}
+
+fn windows(pool: &Pool, dilated: bool) -> Vec<AttributeProto> {
+    let mut attributes = vec![
+        ints("kernel_shape", &pool.kernel),
+        ints("strides", &pool.stride),
+        pads(&pool.padding),
+        int("ceil_mode", usize::from(pool.ceil)),
+    ];
+    if dilated {
+        attributes.push(ints("dilations", &pool.dilation));
+    }
+    attributes
+}
+
+fn pads(padding: &[(usize, usize)]) -> AttributeProto {
+    let (before, after): (Vec<_>, Vec<_>) = padding.iter().copied().unzip();
+    ints("pads", &[before, after].concat())
+}
+
+fn int(name: &str, i: usize) -> AttributeProto {
+    AttributeProto { i: Some(i as i64), ..attribute(name, AttributeProto::INT) }
+}
+
+fn ints(name: &str, list: &[usize]) -> AttributeProto {
+    AttributeProto { ints: to_i64(list), ..attribute(name, AttributeProto::INTS) }
+}
+
+fn float(name: &str, x: f64) -> AttributeProto {
+    AttributeProto { f: Some(x as f32), ..attribute(name, AttributeProto::FLOAT) }
+}
+
+fn text(name: &str, text: &str) -> AttributeProto {
+    AttributeProto {
+        s: Some(Bytes::copy_from_slice(text.as_bytes())),
+        ..attribute(name, AttributeProto::STRING)
+    }
+}
+
+fn attribute(name: &str, kind: i32) -> AttributeProto {
+    AttributeProto { name: name.into(), kind, ..AttributeProto::default() }
+}
+
+fn to_i64(list: &[usize]) -> Vec<i64> {
+    list.iter().map(|&n| n as i64).collect()
+}
+
+fn little_endian<const WIDTH: usize>(numbers: impl Iterator<Item = [u8; WIDTH]>, len: usize) -> Bytes {
+    let mut bytes = vec![0; WIDTH * len];
+    for (chunk, number) in bytes.as_chunks_mut().0.iter_mut().zip(numbers) {
+        *chunk = number;
+    }
+    bytes.into()
+}
+
+fn unwritable(node: &Node, what: &str) -> Error {
+    Error::Unwritable(format!("layer {:?} is {what}", node.name))
+}

@@ -1,0 +1,226 @@
+//! Every kind of layer survives being written and read again, and so do networks of others' making.
+
+use attr_core::{Activation, Conv, Coordinates, Dim, Graph, Interpolation, NodeId, Op, Pool, Resize, Shape};
+use ndarray::{Array1, Array2, Array3, Array4, ArrayD, IxDyn};
+
+fn check(graph: &Graph) {
+    let file = attr_onnx::encode(graph).unwrap();
+    assert_eq!(&attr_onnx::decode(&file).unwrap(), graph);
+}
+
+/// An input of these lengths, one layer `y` of this kind behind it, and the way to disk and back.
+fn one(row: &[usize], op: Op) {
+    let mut graph = Graph::default();
+    let x = graph.input("x", row).unwrap();
+    let y = graph.add("y", op, &[x], &[]).unwrap();
+    graph.set_outputs(&[y]).unwrap();
+    check(&graph);
+}
+
+fn counted(dims: &[usize]) -> ArrayD<f32> {
+    let len = dims.iter().product::<usize>();
+    ArrayD::from_shape_vec(IxDyn(dims), (0..len).map(|i| i as f32 * 0.25 - 1.0).collect()).unwrap()
+}
+
+#[test]
+fn layers_without_parameters() {
+    let pool = Pool {
+        kernel: vec![3, 2],
+        stride: vec![2, 1],
+        padding: vec![(1, 0), (0, 1)],
+        dilation: vec![1, 1],
+        ceil: true,
+    };
+    let resize = |size: [usize; 2], scale: [f64; 2], mode, coordinates| {
+        Op::Resize(Resize { size: size.to_vec(), scale: scale.to_vec(), mode, coordinates })
+    };
+    let image = [4, 6, 8];
+    let cases = [
+        Op::Identity,
+        Op::Softmax { axis: 1 },
+        Op::LogSoftmax { axis: 3 },
+        Op::MaxPool(pool.clone()),
+        Op::MaxPool(Pool { dilation: vec![2, 1], ..pool.clone() }),
+        Op::AveragePool { pool: pool.clone(), count_include_pad: false },
+        Op::AveragePool { pool, count_include_pad: true },
+        Op::Mean { axes: vec![2, 3], keep: true },
+        Op::Mean { axes: vec![1], keep: false },
+        Op::Sum { axes: vec![1, 3], keep: false },
+        Op::Concat { axis: 2 },
+        Op::Reshape { shape: Shape::batched(&[24, 8]) },
+        Op::Reshape { shape: Shape(vec![Dim::Batch(4), Dim::Fixed(48)]) },
+        Op::Reshape { shape: Shape(vec![Dim::Fixed(1), Dim::Batch(192)]) },
+        Op::Transpose { axes: vec![0, 2, 3, 1] },
+        Op::Transpose { axes: vec![1, 0, 2, 3] },
+        Op::Slice { axis: 2, start: 1, len: 3 },
+        Op::Slice { axis: 1, start: 0, len: 4 },
+        Op::Pad { padding: vec![(0, 0), (1, 0), (2, 3), (0, 1)], value: -0.1 },
+        resize([12, 16], [2.0, 2.0], Interpolation::NearestFloor, Coordinates::Asymmetric),
+        resize([9, 5], [1.5, 0.625], Interpolation::Linear, Coordinates::HalfPixel),
+        resize([7, 3], [7.0 / 6.0, 3.0 / 8.0], Interpolation::Nearest, Coordinates::AlignCorners),
+        resize([7, 9], [1.2, 1.2], Interpolation::Linear, Coordinates::PytorchHalfPixel),
+    ];
+    for op in cases {
+        one(&image, op);
+    }
+}
+
+#[test]
+fn activations() {
+    let infinity = f64::INFINITY;
+    for activation in [
+        Activation::Relu,
+        Activation::LeakyRelu { slope: 0.01 },
+        Activation::Clip { min: 0.0, max: 6.0 },
+        Activation::Clip { min: -infinity, max: 0.1 },
+        Activation::Clip { min: -0.3, max: infinity },
+        Activation::Clip { min: -infinity, max: infinity },
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Softplus,
+        Activation::Abs,
+        Activation::Exp,
+        Activation::Sqrt,
+        Activation::Neg,
+    ] {
+        one(&[3], Op::Activation(activation));
+    }
+}
+
+#[test]
+fn layers_with_parameters() {
+    let mut graph = Graph::default();
+    let x = graph.input("x", &[4, 6, 8]).unwrap();
+    let weight = graph.param(counted(&[6, 2, 3, 3]));
+    let bias = graph.param(counted(&[6]));
+    let conv = Conv { stride: vec![2, 1], padding: vec![(0, 1), (2, 1)], dilation: vec![1, 2], groups: 2 };
+    let y = graph.add("conv", Op::Conv(conv), &[x], &[weight, bias]).unwrap();
+    let params: Vec<_> = (0..4).map(|_| graph.param(counted(&[6]))).collect();
+    let y = graph.add("norm", Op::BatchNorm { epsilon: 1e-3 }, &[y], &params).unwrap();
+    let y = graph.add("flat", Op::Reshape { shape: Shape::batched(&[126]) }, &[y], &[]).unwrap();
+    let (weight, bias) = (graph.param(counted(&[5, 126])), graph.param(counted(&[5])));
+    let y = graph.add("fc", Op::Linear, &[y], &[weight, bias]).unwrap();
+    graph.set_outputs(&[y]).unwrap();
+    check(&graph);
+}
+
+#[test]
+fn sequences_and_doubles() {
+    let mut graph = Graph::default();
+    let x = graph.input("x", &[4, 6]).unwrap();
+    let weight = graph.param(Array3::<f64>::ones((2, 4, 3)));
+    let conv = Conv { stride: vec![1], padding: vec![(1, 1)], dilation: vec![1], groups: 1 };
+    let y = graph.add("conv", Op::Conv(conv), &[x], &[weight]).unwrap();
+    let weight = graph.param(Array2::<f64>::ones((5, 6)));
+    let y = graph.add("fc", Op::Linear, &[y], &[weight]).unwrap();
+    let y =
+        graph.add("clip", Op::Activation(Activation::Clip { min: 1.0 / 3.0, max: 0.7 }), &[y], &[]).unwrap();
+    graph.set_outputs(&[y]).unwrap();
+    check(&graph);
+}
+
+#[test]
+fn several_inputs_outputs_and_shared_parameters() {
+    let mut graph = Graph::default();
+    let a = graph.input("a", &[3]).unwrap();
+    let b = graph.input("b", &[3]).unwrap();
+    let weight = graph.param(Array2::<f32>::eye(3));
+    let c = graph.add("one", Op::Linear, &[a], &[weight]).unwrap();
+    let d = graph.add("two", Op::Linear, &[b], &[weight]).unwrap();
+    let row = graph.param(Array1::<f32>::ones(3));
+    let e = graph.add("row", Op::Constant, &[], &[row]).unwrap();
+    let add = |graph: &mut Graph, name: &str, op: Op, a: NodeId, b: NodeId| {
+        graph.add(name, op, &[a, b], &[]).unwrap()
+    };
+    let f = add(&mut graph, "one.weight", Op::Add, c, e);
+    let g = add(&mut graph, "sub", Op::Sub, f, d);
+    let h = add(&mut graph, "mul", Op::Mul, g, e);
+    let i = add(&mut graph, "div", Op::Div, h, a);
+    let j = add(&mut graph, "both", Op::Concat { axis: 1 }, i, d);
+    graph.set_outputs(&[j, g]).unwrap();
+    check(&graph);
+}
+
+#[test]
+fn a_linear_layer_with_bias_on_sequences_becomes_two() {
+    let mut graph = Graph::default();
+    let x = graph.input("x", &[4, 6]).unwrap();
+    let (weight, bias) = (graph.param(counted(&[5, 6])), graph.param(counted(&[5])));
+    let y = graph.add("fc", Op::Linear, &[x], &[weight, bias]).unwrap();
+    graph.set_outputs(&[y]).unwrap();
+    let again = attr_onnx::decode(&attr_onnx::encode(&graph).unwrap()).unwrap();
+    let names: Vec<_> = again.nodes().iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["x", "fc.product", "fc.bias", "fc"]);
+    assert_eq!(again.node(3).shape, graph.node(y).shape);
+}
+
+#[test]
+fn what_has_no_word_in_onnx_is_refused() {
+    let mut graph = Graph::default();
+    let x = graph.input("x", &[2]).unwrap();
+    assert!(attr_onnx::encode(&graph).unwrap_err().to_string().contains("without outputs"));
+    graph.set_outputs(&[x, x]).unwrap();
+    assert!(attr_onnx::encode(&graph).unwrap_err().to_string().contains("twice"));
+    graph.set_outputs(&[x]).unwrap();
+    graph.param(Array1::<f64>::ones(1));
+    graph.param(Array1::<f32>::ones(1));
+    assert!(attr_onnx::encode(&graph).unwrap_err().to_string().contains("precision"));
+}
+
+#[test]
+fn files() {
+    let directory = std::env::temp_dir().join(format!("attr-onnx-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("network.onnx");
+    let mut graph = Graph::default();
+    let x = graph.input("x", &[1, 2, 2]).unwrap();
+    let weight = graph.param(Array4::<f32>::ones((1, 1, 2, 2)));
+    let y = graph.add("y", Op::Conv(Conv::square(1, 0)), &[x], &[weight]).unwrap();
+    graph.set_outputs(&[y]).unwrap();
+    attr_onnx::write(&graph, &path).unwrap();
+    assert_eq!(attr_onnx::read(&path).unwrap(), graph);
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+    let missing = attr_onnx::read(directory.join("other.onnx")).unwrap_err();
+    assert!(missing.to_string().contains("other.onnx"), "{missing}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// The same small residual network by each of PyTorch's exporters (`xtask/python/export_fixtures.py`).
+#[test]
+fn pytorch_exports() {
+    let kinds = [
+        "input",
+        "convolution",
+        "constant",
+        "add",
+        "batch norm",
+        "convolution",
+        "clip",
+        "add",
+        "relu",
+        "max pooling",
+        "resize",
+        "slice",
+        "slice",
+        "leaky relu",
+        "concatenate",
+        "average pooling",
+        "reshape",
+        "linear",
+        "log-softmax",
+    ];
+    for name in ["residual_torchscript", "residual_dynamo"] {
+        let path = format!("{}/tests/fixtures/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
+        let graph = attr_onnx::read(path).unwrap();
+        let found: Vec<_> = graph.nodes().iter().map(|node| node.op.kind()).collect();
+        assert_eq!(found, kinds, "{name}");
+        assert_eq!(graph.node(graph.outputs()[0]).shape.to_string(), "[B, 5]");
+        assert_eq!(graph.params().iter().map(|param| param.len()).sum::<usize>(), 494);
+        let norm = graph.nodes().iter().find_map(|node| match node.op {
+            Op::BatchNorm { epsilon } => Some(epsilon),
+            _ => None,
+        });
+        assert_eq!(norm, Some(1e-5), "the decimal, not its single-precision neighbour");
+        check(&graph);
+    }
+}

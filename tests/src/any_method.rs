@@ -1,0 +1,95 @@
+//! A method as a value: the same case asks it of every adapter's model.
+
+use attr_core::methods::{
+    Conductance, GradCam, Gradient, InputTimesGradient, IntegratedGradients, InternalInfluence, Method,
+    Occlusion, SmoothGrad,
+};
+use attr_core::{Attribution, Kernels, Qoi, Question, Result, Run, Slice};
+use attr_core::{GraphModel, LayeredModel};
+use ndarray::ArrayD;
+
+use crate::Adapter;
+
+/// One line for each method: its variant, and what it does on a model.
+macro_rules! methods {
+    ($($method:ident),* $(,)?) => {
+        /// Any method of core with its parameters.
+        #[derive(Debug, Clone)]
+        pub enum AnyMethod {
+            $(
+                #[allow(missing_docs)]
+                $method($method),
+            )*
+        }
+
+        $(impl From<$method> for AnyMethod {
+            fn from(method: $method) -> Self {
+                AnyMethod::$method(method)
+            }
+        })*
+
+        impl AnyMethod {
+            /// The method as the model sees it.
+            pub fn on<M: LayeredModel>(&self) -> &dyn Method<M> {
+                match self {
+                    $(AnyMethod::$method(method) => method,)*
+                }
+            }
+        }
+    };
+}
+
+methods!(
+    Conductance,
+    GradCam,
+    Gradient,
+    InputTimesGradient,
+    IntegratedGradients,
+    InternalInfluence,
+    Occlusion,
+    SmoothGrad,
+);
+
+/// What a case asks: of what slice, about what quantity, by what method.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The slice.
+    pub slice: Slice,
+    /// The quantity.
+    pub quantity: Qoi,
+    /// The method.
+    pub method: AnyMethod,
+}
+
+impl Ask {
+    /// By this method, of the inputs and the first class.
+    pub fn by(method: impl Into<AnyMethod>) -> Self {
+        Ask { slice: Slice::full(), quantity: Qoi::Class(0), method: method.into() }
+    }
+
+    /// Of another slice.
+    pub fn at(mut self, slice: impl Into<Slice>) -> Self {
+        self.slice = slice.into();
+        self
+    }
+
+    /// About another quantity.
+    pub fn of(mut self, quantity: Qoi) -> Self {
+        self.quantity = quantity;
+        self
+    }
+
+    /// The answer on a model.
+    pub fn answer<K: Kernels>(
+        &self,
+        adapter: &Adapter<K>,
+        model: &GraphModel<K>,
+        inputs: &[ArrayD<f64>],
+        run: Run<'_>,
+    ) -> Result<Attribution<K::Tensor>> {
+        let inputs = adapter.tensors(inputs)?;
+        let question =
+            Question::new(model, &inputs).at(self.slice.clone()).of(self.quantity.clone()).run(run);
+        self.method.on().attribute(&question)
+    }
+}

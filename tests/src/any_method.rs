@@ -4,8 +4,7 @@ use attr_core::methods::{
     Conductance, GradCam, Gradient, InputTimesGradient, IntegratedGradients, InternalInfluence, Method,
     Occlusion, SmoothGrad,
 };
-use attr_core::{Attribution, Kernels, Qoi, Question, Result, Run, Slice};
-use attr_core::{GraphModel, LayeredModel};
+use attr_core::{Attribution, ModelWrapper, Qoi, Question, Result, Run, Slice};
 use ndarray::ArrayD;
 
 use crate::Adapter;
@@ -30,7 +29,7 @@ macro_rules! methods {
 
         impl AnyMethod {
             /// The method as the model sees it.
-            pub fn on<M: LayeredModel>(&self) -> &dyn Method<M> {
+            pub fn on<M: ModelWrapper>(&self) -> &dyn Method<M> {
                 match self {
                     $(AnyMethod::$method(method) => method,)*
                 }
@@ -80,13 +79,13 @@ impl Ask {
     }
 
     /// The answer on a model.
-    pub fn answer<K: Kernels>(
+    pub fn answer<M: ModelWrapper>(
         &self,
-        adapter: &Adapter<K>,
-        model: &GraphModel<K>,
+        adapter: &Adapter<M>,
+        model: &M,
         inputs: &[ArrayD<f64>],
         run: Run<'_>,
-    ) -> Result<Attribution<K::Tensor>> {
+    ) -> Result<Attribution<M::Tensor>> {
         let inputs = adapter.tensors(inputs)?;
         let question =
             Question::new(model, &inputs).at(self.slice.clone()).of(self.quantity.clone()).run(run);

@@ -20,6 +20,10 @@ pub enum Level {
     /// A path integral through kinks by a quadrature with 100 points or more, whose error falls as one over
     /// their number. TruLens's completeness test allows as much.
     KinkedPath,
+    /// The mean difference, and not the largest, of attributions in single precision from those in double
+    /// precision, where rounding carries a few of a network's millions of units over their kinks. Up to 3e-5
+    /// was seen on EfficientNet-lite0.
+    FewKinks,
 }
 
 impl Level {
@@ -32,6 +36,7 @@ impl Level {
             Level::FiniteDifference => (1e-7, f64::NAN),
             Level::SinglePrecisionFixture => (1e-6, 3e-6),
             Level::KinkedPath => (5e-2, 5e-2),
+            Level::FewKinks => (f64::NAN, 1e-4),
         };
         match precision {
             Precision::F64 => double,

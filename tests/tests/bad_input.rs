@@ -7,7 +7,8 @@ use attr_core::methods::{
     SmoothGrad,
 };
 use attr_core::{
-    Baseline, Cut, Doi, Graph, GraphModel, Kernels, Parameters, Pool, Progress, Qoi, Quadrature, Run,
+    Activation, Baseline, Cut, Doi, Graph, GraphModel, ModelWrapper, Op, Parameters, Pool, Progress, Qoi,
+    Quadrature, Run,
 };
 use attr_tests::networks::{conv_one, multi_layer, two_inputs, two_outputs};
 use attr_tests::reference::Reference;
@@ -30,7 +31,7 @@ impl Case for Mistake {
     }
 }
 
-fn check<K: Kernels>(adapter: &Adapter<K>, case: &Mistake) -> Outcome {
+fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &Mistake) -> Outcome {
     let run = Run { memory: case.memory, ..Run::default() };
     match case.ask.answer(adapter, &adapter.model(&case.net)?, &case.inputs, run) {
         Ok(_) => Err("expected an error, found none".into()),
@@ -119,6 +120,15 @@ fn input_mistakes() -> Vec<Mistake> {
         "NaN in the second input",
         vec![row(&[1.0, 2.0]), row(&[1.0, f64::NAN])],
         &["input \"x2\"", "finite"],
+    ));
+    // The square root is finite at 0, its derivative is not.
+    let at_zero = |method: AnyMethod, parts| {
+        mistake("infinite derivative", root(), vec![row(&[0.0, 1.0])], Ask::by(method), parts)
+    };
+    mistakes.push(at_zero(Gradient {}.into(), &["the attribution of the input by gradient", "finite"]));
+    mistakes.push(at_zero(
+        InternalInfluence::default().into(),
+        &["the attribution of the input by internal-influence", "finite"],
     ));
     mistakes
 }
@@ -288,7 +298,7 @@ fn strides_beyond_the_edge() {
             "a stride beyond the edge"
         }
     }
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &Far) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &Far) -> Outcome {
         let ask = Ask::by(case.0.clone());
         let answer = ask.answer(adapter, &adapter.model(&multi_layer())?, &three(), Run::default())?;
         Ok(adapter.close(&answer.values[0], &row(&case.1), attr_tests::Level::Layer)?)
@@ -318,7 +328,7 @@ fn cancelled() {
             "stopped after the second chunk"
         }
     }
-    fn check<K: Kernels>(adapter: &Adapter<K>, _: &Stop) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, _: &Stop) -> Outcome {
         let seen = std::cell::RefCell::new(vec![]);
         let report = |progress: Progress| {
             seen.borrow_mut().push((progress.done, progress.total));
@@ -400,6 +410,14 @@ fn mistake(
     parts: &'static [&'static str],
 ) -> Mistake {
     Mistake { name, net, inputs, ask, memory: Run::default().memory, parts }
+}
+
+fn root() -> Graph {
+    let mut graph = Graph::default();
+    let x = graph.input("x", &[2]).expect("BUG: a shape");
+    let root = graph.add("root", Op::Activation(Activation::Sqrt), &[x], &[]).expect("BUG: a layer");
+    graph.set_outputs(&[root]).expect("BUG: an output");
+    graph
 }
 
 fn three() -> Vec<ArrayD<f64>> {

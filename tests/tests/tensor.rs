@@ -1,7 +1,7 @@
 //! Each operation of a tensor on every adapter: against the reference's, and the reference's against
 //! literals.
 
-use attr_core::{Kernels, Precision, Tensor};
+use attr_core::{ModelWrapper, Precision, Tensor};
 use attr_tests::adapter::reference;
 use attr_tests::sampling::{positive, spread};
 use attr_tests::tolerance::close;
@@ -97,7 +97,7 @@ impl Case for TensorCase {
     }
 }
 
-fn check<K: Kernels>(adapter: &Adapter<K>, case: &TensorCase) -> Outcome {
+fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &TensorCase) -> Outcome {
     let expected = match &case.expected {
         Some(expected) => expected.clone(),
         None => apply(&case.operation, &reference().tensors(&case.arrays)?)?.0,
@@ -122,7 +122,7 @@ fn against_literals() {
 /// What does not fit is an error, not a panic.
 #[test]
 fn mistakes() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &TensorCase) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &TensorCase) -> Outcome {
         match apply(&case.operation, &adapter.tensors(&case.arrays)?) {
             Ok(found) => Err(format!("expected an error, found a tensor of {:?}", found.dims()).into()),
             Err(error) if error.to_string().lines().count() == 1 => Ok(()),
@@ -230,6 +230,8 @@ fn literals() -> Vec<TensorCase> {
     vec![
         literal("sum over rows", Operation::Sum(vec![0]), vec![a()], arr2(&[[-1.0, 3.0, 2.0]]).into_dyn()),
         literal("sum over columns", Operation::Sum(vec![1]), vec![a()], column(11.0, -7.0)),
+        literal("sum over no axes", Operation::Sum(vec![]), vec![a()], a()),
+        literal("mean over no axes", Operation::Mean(vec![]), vec![a()], a()),
         literal("largest", Operation::Max(1), vec![a()], column(5.0, -2.0)),
         literal("the first of the largest", Operation::Argmax(1), vec![a()], column(1.0, 0.0)),
         literal(
@@ -275,9 +277,9 @@ fn literals() -> Vec<TensorCase> {
 /// Numbers come back from the device as they went in, but for the precision.
 #[test]
 fn to_the_device_and_back() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &TensorCase) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &TensorCase) -> Outcome {
         let (first, second) = (&case.arrays[0], &case.arrays[1]);
-        let tensor = (adapter.kernels)().tensor(first)?;
+        let tensor = adapter.tensors(std::slice::from_ref(first))?.remove(0);
         close(&tensor.to_array()?, first, Level::Bitwise, adapter.precision)?;
         close(&tensor.like(second)?.to_array()?, second, Level::Bitwise, adapter.precision)?;
         let third = tensor.like(&ArrayD::from_elem(vec![], 1.0 / 3.0))?.to_array()?;

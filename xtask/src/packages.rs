@@ -37,6 +37,29 @@ pub(crate) struct Member {
     pub(crate) sha256: &'static str,
 }
 
+/// A folder made of parts of several wheels, for what has too many files to pin each: the archives' hashes
+/// stand for them, and the folder is in the cache whole or not at all.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    /// The archives, none with members of its own, and what is taken out of each.
+    pub(crate) wheels: &'static [(Package, &'static [Part])],
+    /// Symbolic links, each with what it points to.
+    pub(crate) links: &'static [(&'static str, &'static str)],
+    /// Short files, each with its content.
+    pub(crate) texts: &'static [(&'static str, &'static str)],
+}
+
+/// All files of an archive whose names begin alike: one file, or a folder with a slash at its end.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// How their names in the archive begin.
+    pub(crate) from: &'static str,
+    /// What stands there in the layout.
+    pub(crate) to: &'static str,
+}
+
 /// Every package that set-up fetches.
 pub(crate) const ALL: [&Package; 5] = [&EFFICIENTNET, &SQUEEZENET, &LABELS, &PHOTOS, &DIGITS];
 
@@ -211,6 +234,61 @@ pub(crate) const DIGITS: Package = Package {
     ],
 };
 
+/// libtorch for the CPU (BSD-3-Clause), and the two libraries of CUDA (NVIDIA's licence) without which it does
+/// not load.
+///
+/// Its `libtorch.so` would ask for the whole of CUDA; that name leads to the CPU's library instead.
+pub(crate) const LIBTORCH: Layout = Layout {
+    name: "libtorch",
+    version: "2.13.0",
+    wheels: &[
+        (
+            wheel("torch", "2.13.0", 527, "60fcdcb2f3876e21146cb4524ef06397d727ca9ad5f020818547e25075fe3cb7"),
+            &[
+                part("torch/include/", "include/"),
+                part("torch/lib/libc10.so", "lib/libc10.so"),
+                part("torch/lib/libgomp.so.1", "lib/libgomp.so.1"),
+                part("torch/lib/libtorch_cpu.so", "lib/libtorch_cpu.so"),
+                part("torch-2.13.0.dist-info/licenses/", "licences/torch/"),
+            ],
+        ),
+        (
+            wheel(
+                "nvidia-cuda-runtime",
+                "13.0.96",
+                2,
+                "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548",
+            ),
+            &[
+                part("nvidia/cu13/lib/libcudart.so.13", "lib/libcudart.so.13"),
+                part("nvidia_cuda_runtime-13.0.96.dist-info/licenses/", "licences/nvidia-cuda-runtime/"),
+            ],
+        ),
+        (
+            wheel(
+                "nvidia-cuda-cupti",
+                "13.0.85",
+                11,
+                "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8",
+            ),
+            &[
+                part("nvidia/cu13/lib/libcupti.so.13", "lib/libcupti.so.13"),
+                part("nvidia_cuda_cupti-13.0.85.dist-info/licenses/", "licences/nvidia-cuda-cupti/"),
+            ],
+        ),
+    ],
+    links: &[("lib/libtorch.so", "libtorch_cpu.so")],
+    texts: &[("build-version", "2.13.0")],
+};
+
+const fn wheel(name: &'static str, version: &'static str, megabytes: u32, sha256: &'static str) -> Package {
+    Package { kind: Kind::Wheel, name, version, megabytes, sha256, members: &[] }
+}
+
+const fn part(from: &'static str, to: &'static str) -> Part {
+    Part { from, to }
+}
+
 const fn member(name: &'static str, path: &'static str, sha256: &'static str) -> Member {
     Member { name, path, sha256 }
 }
@@ -223,7 +301,7 @@ mod tests {
     #[test]
     fn rows_are_well_formed() {
         let is_hash = |h: &str| h.len() == 64 && h.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        for package in ALL {
+        for package in ALL.into_iter().chain(LIBTORCH.wheels.iter().map(|(package, _)| package)) {
             assert!(is_hash(package.sha256), "{}", package.name);
             let mut names: Vec<_> = package.members.iter().map(|m| m.name).collect();
             names.sort_unstable();
@@ -237,6 +315,9 @@ mod tests {
                     member.name
                 );
             }
+        }
+        for part in LIBTORCH.wheels.iter().flat_map(|(_, parts)| *parts) {
+            assert_eq!(part.from.ends_with('/'), part.to.ends_with('/'), "{part:?}");
         }
     }
 }

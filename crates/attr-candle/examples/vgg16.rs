@@ -13,6 +13,7 @@ use attr_core::{
 use ndarray::{Array, ArrayD, IxDyn};
 
 fn main() -> attr_core::Result<()> {
+    attr_memory::keep_freed();
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let number = |text: &str| text.parse::<usize>().expect("a number");
     let batches: Vec<_> = arguments.first().map_or("1,8", String::as_str).split(',').map(number).collect();

@@ -17,7 +17,7 @@ mod softmax;
 mod taps;
 mod tiling;
 
-use attr_core::{Kernels, Op, Param, Precision, Result, Shape, Vjp};
+use attr_core::{Error, Kernels, Op, Param, Precision, Result, Saves, Shape, Vjp};
 use candle_core::{Device, Tensor};
 use ndarray::ArrayD;
 
@@ -30,7 +30,7 @@ use crate::error::{BACKEND, convert};
 ///
 /// ```
 /// use attr_candle::Candle;
-/// use attr_core::{Kernels, Precision};
+/// use attr_core::{Error, Kernels, Precision};
 ///
 /// assert_eq!(Candle::cpu(Precision::F32).backend(), "candle");
 /// ```
@@ -82,7 +82,11 @@ impl Kernels for Candle {
                 let numbers: Vec<f32> = array.iter().copied().collect();
                 Tensor::from_vec(numbers, array.shape(), &self.device).map(CandleTensor).map_err(convert)
             }
-            _ => self.tensor(&param.to_f64()),
+            _ => {
+                let numbers = param.to_f64();
+                let reason = "its numbers are on a device";
+                self.tensor(&numbers.ok_or_else(|| Error::graph("parameter", reason))?)
+            }
         }
     }
 
@@ -200,7 +204,10 @@ fn cotangent(op: &Op, call: &Vjp<'_, CandleTensor>, slot: usize) -> candle_core:
             let scale = batch_norm_scale(call.params, *epsilon)?;
             apply3(&elementwise::ByChannel, c, &scale, &scale.zeros_like()?)
         }
-        Op::Activation(activation) => apply2(&elementwise::Backward(*activation), input(0), c),
+        Op::Activation(activation) => {
+            let at = if op.saves() == Saves::Output { output() } else { input(0) };
+            apply2(&elementwise::Backward(*activation), at, c)
+        }
         Op::Softmax { axis } => apply2(&softmax::Backward { axis: *axis, log: false }, output(), c),
         Op::LogSoftmax { axis } => apply2(&softmax::Backward { axis: *axis, log: true }, output(), c),
         Op::MaxPool(pool) => apply2(&pool::MaxBackward(pool), input(0), c),

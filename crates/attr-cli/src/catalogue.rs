@@ -1,42 +1,26 @@
 //! The methods there are, as the library lists them, and settings of their parameters.
 
-use attr_core::methods;
-use attr_core::parameter::Parameter;
+use attr_core::methods::{self, Entry};
+use attr_core::parameter::Parameters;
 
 use crate::error::{Error, Result};
 
-/// The methods do not depend on the backend, but their list is made for one.
-#[cfg(feature = "candle")]
-type AnyModel = attr_candle::CandleModel;
-#[cfg(not(feature = "candle"))]
-compile_error!("the command needs a backend: build it with the feature `candle`");
-
-/// One method in the list.
-pub(crate) struct Method {
-    pub(crate) name: &'static str,
-    pub(crate) summary: &'static str,
-    pub(crate) citation: &'static str,
-    /// With their defaults.
-    pub(crate) parameters: Vec<Parameter>,
-}
+/// A method by its words and parameters.
+pub(crate) type Method = Entry<dyn Parameters>;
 
 /// All methods, in the library's order.
 pub(crate) fn all() -> Vec<Method> {
-    methods::all::<AnyModel>().iter().map(describe).collect()
+    methods::catalogue()
 }
 
 /// The method of this name; an error lists those there are.
 pub(crate) fn find(name: &str) -> Result<Method> {
-    Ok(describe(&methods::find::<AnyModel>(name)?))
+    Ok(methods::named(all(), name)?)
 }
 
-/// That a method of this name takes these settings.
-pub(crate) fn check(name: &str, settings: &[(String, String)]) -> Result<()> {
-    let mut method = (methods::find::<AnyModel>(name)?.build)();
-    for (key, value) in settings {
-        method.set(key, value)?;
-    }
-    Ok(())
+/// Whether a method has a parameter of this name.
+pub(crate) fn has(method: &Method, parameter: &str) -> bool {
+    (method.build)().parameters().iter().any(|known| known.name == parameter)
 }
 
 /// From `key=value` and `method.key=value` to what each of the methods is set to. A key without a method
@@ -48,7 +32,6 @@ pub(crate) fn settings(
 ) -> Result<Vec<Vec<(String, String)>>> {
     let methods = names.iter().map(|name| find(name)).collect::<Result<Vec<_>>>()?;
     let mut settings = vec![Vec::new(); methods.len()];
-    let has = |method: &Method, key: &str| method.parameters.iter().any(|parameter| parameter.name == key);
     for text in texts {
         let wrong = || Error::usage(format!("set: expected KEY=VALUE, found {text:?}"));
         let (key, value) = text.split_once('=').ok_or_else(wrong)?;
@@ -70,21 +53,22 @@ pub(crate) fn settings(
         }
         if !taken {
             // The library says which parameters there are.
-            check(names[0], &[(key.to_string(), value.to_string())])?;
+            check(&methods[0], &[(key.to_string(), value.to_string())])?;
         }
     }
     for (method, settings) in methods.iter().zip(&mut settings) {
         if let Some(seed) = seed.filter(|_| has(method, "seed")) {
             settings.push(("seed".into(), seed.to_string()));
         }
-        check(method.name, settings)?;
+        check(method, settings)?;
     }
     Ok(settings)
 }
 
-fn describe(entry: &methods::Entry<AnyModel>) -> Method {
-    let parameters = (entry.build)().parameters();
-    Method { name: entry.name, summary: entry.summary, citation: entry.citation, parameters }
+/// That a method takes these settings.
+fn check(method: &Method, settings: &[(String, String)]) -> Result<()> {
+    let mut method = (method.build)();
+    Ok(settings.iter().try_for_each(|(key, value)| method.set(key, value))?)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::backend::Backend;
 use crate::commands::{compare, demo, explain, layers, methods, predict};
 use crate::preparation::{Filter, Length, Order, Size};
 
@@ -34,10 +35,11 @@ pub(crate) enum Command {
 /// Which model, and on what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArgs {
-    /// The model, an ONNX file
+    /// The model: an ONNX file, or TorchScript
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
-    /// The lengths behind the batch of an input whose file leaves them open, as x=3x224x224
+    /// The lengths behind the batch of an input whose file leaves them open, as x=3x224x224: TorchScript
+    /// always does
     #[arg(long = "shape", value_name = "NAME=LENGTHS")]
     pub(crate) shapes: Vec<String>,
     #[command(flatten)]
@@ -47,9 +49,12 @@ pub(crate) struct ModelArgs {
 /// What a model is run on.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DeviceArgs {
-    /// The framework: candle; torch and tf in builds that have them
-    #[arg(long, default_value = "candle", value_name = "NAME")]
-    pub(crate) backend: String,
+    /// The framework, if this build has it; without it, candle for an ONNX file, torch for TorchScript
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<Backend>,
+    /// What is computed on: cpu; with torch also cuda, cuda:1.. or mps
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    pub(crate) device: String,
     /// The precision of all arithmetic
     #[arg(long, default_value = "f32", value_name = "f32|f64")]
     pub(crate) dtype: Dtype,

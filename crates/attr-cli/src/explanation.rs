@@ -63,7 +63,7 @@ impl Question {
         let attribution = progress::with_bar(method, self.memory, |run| {
             model.face.attribute(method, settings, &inputs.arrays, &self.slice, &self.target, run)
         });
-        let attribution = self.post_process(attribution.at(method)?);
+        let attribution = self.post_process(attribution.at(method)?)?;
         let seconds = start.elapsed().as_secs_f64();
         let mut names: Vec<_> =
             model.face.places(&self.slice.from)?.into_iter().map(|place| place.name).collect();
@@ -73,18 +73,15 @@ impl Question {
         Ok(Explanation { attribution, names, seconds })
     }
 
-    fn post_process(&self, mut attribution: Attribution<ArrayD<f64>>) -> Attribution<ArrayD<f64>> {
+    fn post_process(&self, attribution: Attribution<ArrayD<f64>>) -> Result<Attribution<ArrayD<f64>>> {
         type Change = fn(&ArrayD<f64>) -> ArrayD<f64>;
-        let (note, change): (_, Change) = match self.post {
-            None => return attribution,
+        let (what, change): (_, Change) = match self.post {
+            None => return Ok(attribution),
             Some(Post::Abs) => ("absolute values", |values| values.abs()),
             Some(Post::Square) => ("squares", |values| values * values),
             Some(Post::MaxChannels) => ("largest over channels", largest_over_channels),
         };
-        attribution.values = attribution.values.iter().map(change).collect();
-        let note = format!("post-processed: {note}; the conservation law is that of the values before");
-        attribution.evidence.notes.push(note);
-        attribution
+        Ok(attribution.map(what, |values| Ok(change(values)))?)
     }
 }
 

@@ -4,6 +4,7 @@
 //! and writes what comes back. Exit codes: 0 done, 1 failed, 2 asked for something that does not exist,
 //! 130 stopped by Ctrl-C.
 
+mod backend;
 mod catalogue;
 mod cli;
 mod commands;
@@ -11,6 +12,7 @@ mod error;
 mod evidence;
 mod explanation;
 mod files;
+mod format;
 mod grid;
 mod input;
 mod labels;
@@ -31,6 +33,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    attr_memory::keep_freed();
     let command = cli::Cli::parse().command;
     match progress::catch_interrupts().and_then(|()| commands::run(command)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,11 +3,14 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use attr_core::{ErasedModel, Graph};
+use attr_core::ErasedModel;
 use sha2::{Digest, Sha256};
 
+use crate::backend;
 use crate::cli::{DeviceArgs, ModelArgs};
 use crate::error::{At, Error, Result};
+use crate::format::Format;
+use crate::preparation::Description;
 
 /// A model that runs.
 pub(crate) struct Model {
@@ -22,58 +25,60 @@ pub(crate) struct Model {
 /// Reads the file and makes its network runnable.
 pub(crate) fn open(args: &ModelArgs) -> Result<Model> {
     let path = &args.model;
-    set_up(&args.device)?;
+    backend::set_up(&args.device)?;
+    let shapes = args.shapes.iter().map(|text| parse_shape(text)).collect::<Result<Shapes>>()?;
     let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
-    let sha256 = hash(&bytes);
+    let (sha256, format) = (hash(&bytes), Format::of(&bytes));
     drop(bytes);
-    let mut options = attr_onnx::Options::default();
-    for shape in &args.shapes {
-        let (name, row) = parse_shape(shape)?;
-        options.input_shapes.insert(name, row);
-    }
-    let graph = attr_onnx::read_with(path, &options).map_err(|error| from_onnx(path, error))?;
-    let face = compile(graph, &args.device).at(path.display())?;
+    let refuse = |what: &str| {
+        let expected = "an ONNX file, or TorchScript as torch.jit.trace(..).save(..) writes it";
+        Err(Error::file(path, format!("expected {expected}, found {what}")))
+    };
+    let face = match format {
+        Format::Onnx => onnx(path, shapes, &args.device)?,
+        Format::TorchScript => torch_script(path, shapes, &args.device)?,
+        Format::Exported => return refuse("an archive of torch.export, which is not supported yet"),
+        Format::Weights => return refuse("a file of torch.save, which holds weights and no network"),
+        Format::Zip => return refuse("a zip archive that PyTorch did not write, or a broken one"),
+    };
     Ok(Model { path: path.clone(), sha256, face })
 }
 
 /// A model that is part of the command.
 pub(crate) fn built_in(name: &str, bytes: &[u8], device: &DeviceArgs) -> Result<Model> {
-    set_up(device)?;
+    backend::set_up(device)?;
     let path = PathBuf::from(name);
     let graph = attr_onnx::decode(bytes).map_err(|error| from_onnx(&path, error))?;
-    let face = compile(graph, device).at(name)?;
+    let face = backend::compile(graph, device).at(name)?;
     Ok(Model { path, sha256: hash(bytes), face })
 }
 
-/// What can be wrong on the command line before anything is read; then the number of threads.
-fn set_up(device: &DeviceArgs) -> Result<()> {
-    check_backend(&device.backend)?;
-    if let Some(threads) = device.threads {
-        // candle's own convolutions aren't used, so rayon's pool is all there is.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
-        pool.build_global().map_err(|error| Error::failed(format!("threads: {error}")))?;
-    }
-    Ok(())
+fn onnx(path: &Path, shapes: Shapes, device: &DeviceArgs) -> Result<Box<dyn ErasedModel>> {
+    let mut options = attr_onnx::Options::default();
+    options.input_shapes.extend(shapes);
+    let graph = attr_onnx::read_with(path, &options).map_err(|error| from_onnx(path, error))?;
+    backend::compile(graph, device).at(path.display())
 }
 
-fn check_backend(name: &str) -> Result<()> {
-    match name {
-        "candle" if cfg!(feature = "candle") => Ok(()),
-        "candle" | "torch" | "tf" => Err(Error::usage(format!(
-            "backend {name} is not part of this build: expected candle, or a build with \
-             `cargo build --release -p attr-cli --features {name}` after `cargo xtask setup`"
-        ))),
-        _ => Err(Error::usage(format!("backend: expected candle, torch or tf, found {name:?}"))),
+fn torch_script(path: &Path, mut shapes: Shapes, device: &DeviceArgs) -> Result<Box<dyn ErasedModel>> {
+    backend::check_torch_script(device).at(path.display())?;
+    if shapes.is_empty() {
+        let row = Description::beside(path)?.and_then(|description| description.row());
+        let unknown = || {
+            Error::usage(format!(
+                "{}: a TorchScript file does not say the shape of its input: expected --shape input=3x224x224, \
+                 or {} beside it with \"size\"",
+                path.display(),
+                path.with_extension("json").display()
+            ))
+        };
+        shapes.push(("input".to_string(), row.ok_or_else(unknown)?));
     }
+    backend::torch_script(path, &shapes, device).at(path.display())
 }
 
-fn compile(graph: Graph, device: &DeviceArgs) -> Result<Box<dyn ErasedModel>> {
-    match device.backend.as_str() {
-        #[cfg(feature = "candle")]
-        "candle" => Ok(Box::new(attr_candle::compile(graph, device.dtype.into())?)),
-        other => Err(Error::usage(format!("backend {other} is not part of this build"))),
-    }
-}
+/// The lengths behind the batch of inputs, by name.
+type Shapes = Vec<(String, Vec<usize>)>;
 
 /// `x=3x224x224`
 fn parse_shape(text: &str) -> Result<(String, Vec<usize>)> {

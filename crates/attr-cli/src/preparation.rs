@@ -140,6 +140,17 @@ impl Description {
         serde_json::from_str(&text).map(Some).map_err(|error| Error::file(&path, error))
     }
 
+    /// The shape of the model's input without the batch, for files that don't say it: channels, height, width.
+    /// One channel only where there is a list of one number and no order of channels.
+    pub(crate) fn row(&self) -> Option<Vec<usize>> {
+        let Size([height, width]) = self.size?;
+        let grey = [&self.mean, &self.std]
+            .iter()
+            .any(|each| matches!(each, Some(Channels::Each(numbers)) if numbers.len() == 1));
+        let channels = if grey && self.order.is_none() { 1 } else { 3 };
+        Some(vec![channels, height, width])
+    }
+
     fn says_what_values_are(&self) -> bool {
         self.scale.is_some() || self.mean.is_some() || self.std.is_some()
     }
@@ -254,6 +265,7 @@ mod tests {
             let json = &text[text.find('{').unwrap()..=text.rfind('}').unwrap()];
             let description: Description = serde_json::from_str(json).unwrap();
             assert_eq!(description.size, Some(Size([28, 32])));
+            assert_eq!(description.row(), Some(vec![channels, 28, 32]));
             assert!(description.says_what_values_are() && description._crop == Some(Crop::Center));
         }
     }

@@ -20,8 +20,8 @@ const CASES: &[(&str, i32, &str)] = &[
     ("explain --input x.npy --layer conv9", 2, "conv9"),
     ("explain --input x.npy --layer features", 2, "features/conv"),
     ("explain --input x.npy --to 99", 2, "0 to 5"),
-    ("explain --input x.npy --backend torch", 2, "--features torch"),
-    ("explain --input x.npy --backend jax", 2, "expected candle, torch or tf"),
+    ("explain --input x.npy --backend jax", 2, "[possible values: candle, torch]"),
+    ("explain --input x.npy --backend candle --device cuda:1", 2, "device: expected cpu"),
     ("explain --input x.npy --dtype f16", 2, "f16"),
     ("explain --input x.npy --memory lots", 2, "512MiB"),
     ("explain --input x.npy --threads 0", 2, "threads"),
@@ -84,12 +84,14 @@ fn models_and_their_descriptions() {
     bench.write("cut.onnx", &model[..model.len() / 2]);
     bench.write("bare.onnx", &model);
     bench.write("typo.onnx", &model);
+    bench.write("x.npz", b"PK\x03\x04 and nothing more");
     bench.write("typo.json", r#"{"scale": 1, "means": [0, 0, 0]}"#);
     for (words, code, part) in [
         ("layers --model none.onnx", 1, "none.onnx"),
         ("layers --model text.onnx", 1, "text.onnx: not a readable ONNX model"),
         ("layers --model cut.onnx", 1, "cut.onnx"),
         ("layers --model model.onnx --shape image", 2, "x=3x224x224"),
+        ("layers --model x.npz", 1, "x.npz: expected an ONNX file, or TorchScript"),
         (
             "predict --model bare.onnx --input photo.png",
             1,
@@ -109,6 +111,31 @@ fn models_and_their_descriptions() {
     let said = bench.attr("predict --model bare.onnx --input photo.png").err;
     bench.write("bare.json", &said[said.find('{').unwrap()..=said.rfind('}').unwrap()]);
     bench.done("predict --model bare.onnx --input photo.png");
+}
+
+/// What PyTorch writes, and what of it can be run in this build.
+#[test]
+fn files_of_pytorch() {
+    let bench = Bench::new("pytorch");
+    bench.write("pictures.pt", include_bytes!("fixtures/pictures.pt"));
+    bench.write("weights.pth", include_bytes!("fixtures/weights.pth"));
+    bench.write("cut.pt", &include_bytes!("fixtures/pictures.pt")[..5000]);
+    check(&bench, "layers --model weights.pth", 1, "weights.pth: expected an ONNX file, or TorchScript");
+    check(&bench, "layers --model weights.pth", 1, "torch.save, which holds weights and no network");
+    check(&bench, "layers --model cut.pt", 1, "or a broken one");
+    if cfg!(not(feature = "torch")) {
+        for words in ["layers --model pictures.pt", "layers --model model.onnx --backend torch"] {
+            check(&bench, words, 2, "backend torch is not part of this build");
+            check(&bench, words, 2, "`cargo xtask setup --torch`");
+            check(&bench, words, 2, "--features torch");
+        }
+    }
+    check(
+        &bench,
+        "layers --model pictures.pt --backend candle",
+        2,
+        "pictures.pt: TorchScript runs on torch only",
+    );
 }
 
 fn check(bench: &Bench, words: &str, code: i32, part: &str) {

@@ -1,10 +1,11 @@
 //! The answer: how much each part mattered, with the evidence for it.
 
 use crate::parameter::Parameter;
-use crate::{Precision, Result, Tensor};
+use crate::{Error, Precision, Result, Tensor};
 
 /// How much each number at the lower cut mattered for the quantity.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Attribution<T> {
     /// One tensor for each tensor at the lower cut, batch first; its shape is that of the value there unless
     /// the method says otherwise.
@@ -48,6 +49,18 @@ pub struct Evidence {
 }
 
 impl<T: Tensor> Attribution<T> {
+    /// What every method returns. Values that are NaN or infinite are [`Error::NotFinite`], with the method and
+    /// the lower cut.
+    pub fn new(values: Vec<T>, evidence: Evidence) -> Result<Self> {
+        for value in &values {
+            if !value.is_finite()? {
+                let place = format!("the attribution of {} by {}", evidence.from, evidence.method);
+                return Err(Error::NotFinite { place });
+            }
+        }
+        Ok(Attribution { values, evidence })
+    }
+
     /// The absolute values.
     pub fn abs(self) -> Result<Self> {
         self.map("absolute values", Tensor::abs)
@@ -62,13 +75,15 @@ impl<T: Tensor> Attribution<T> {
     pub fn max_over_channels(self) -> Result<Self> {
         self.map("largest over channels", |values| values.max(1))
     }
+}
 
-    fn map(mut self, note: &str, f: impl Fn(&T) -> Result<T>) -> Result<Self> {
-        self.values = self.values.iter().map(f).collect::<Result<_>>()?;
-        self.evidence
-            .notes
-            .push(format!("post-processed: {note}; the conservation law is that of the values before"));
-        Ok(self)
+impl<T> Attribution<T> {
+    /// The values put through `f`, with a note about it in the evidence: `what` they are now, in words.
+    pub fn map<U>(mut self, what: &str, f: impl Fn(&T) -> Result<U>) -> Result<Attribution<U>> {
+        let values = self.values.iter().map(f).collect::<Result<_>>()?;
+        let note = format!("post-processed: {what}; the conservation law is that of the values before");
+        self.evidence.notes.push(note);
+        Ok(Attribution { values, evidence: self.evidence })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where a network is cut, and the slice between two cuts.
 
+use crate::{Error, Result};
+
 /// A place in a network: which layer, before or after it, and which axis is its channel.
 ///
 /// ```
@@ -167,4 +169,37 @@ impl<A: Into<Cut>, B: Into<Cut>> From<(A, B)> for Slice {
     fn from((from, to): (A, B)) -> Self {
         Slice { from: from.into(), to: to.into() }
     }
+}
+
+/// Which of these layers has this name, or is the only one whose name ends with it behind a `/` or `.`.
+///
+/// # Errors
+///
+/// [`Error::UnknownLayer`] with the names that are like it, or with those there are.
+pub fn find_layer(name: &str, names: &[&str]) -> Result<usize> {
+    if let Some(id) = names.iter().position(|full| *full == name) {
+        return Ok(id);
+    }
+    let ends_with = |full: &str| {
+        full.strip_suffix(name).is_some_and(|rest| rest.ends_with(['/', '.'])) && !name.is_empty()
+    };
+    let found: Vec<_> = (0..names.len()).filter(|&id| ends_with(names[id])).collect();
+    if let [id] = found[..] {
+        return Ok(id);
+    }
+    let contains = |full: &str| full.to_lowercase().contains(&name.to_lowercase());
+    let like: Vec<_> = match found.is_empty() {
+        false => found,
+        true => (0..names.len()).filter(|&id| contains(names[id])).collect(),
+    };
+    let (intro, shown) = match like.is_empty() {
+        false => ("did you mean", like),
+        true => ("there are", (0..names.len()).collect()),
+    };
+    let list: Vec<_> = shown.iter().take(12).map(|&id| format!("{:?}", names[id])).collect();
+    let more = if shown.len() > 12 { format!(" and {} more", shown.len() - 12) } else { String::new() };
+    Err(Error::UnknownLayer {
+        wanted: format!("{name:?}"),
+        hint: format!("{intro} {}{more}", list.join(", ")),
+    })
 }

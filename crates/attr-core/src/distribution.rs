@@ -36,10 +36,18 @@ impl<T> fmt::Debug for Points<T> {
     }
 }
 
+/// How a [`Doi`] is written as text.
+macro_rules! doi_text {
+    () => {
+        "`point`, `linear N [QUADRATURE] [from BASELINE]`, `gaussian SIGMA SAMPLES SEED`, `uniform SIZE SAMPLES \
+         SEED` (sizes as shares of each row's range, or absolute behind `absolute-`) or `A times B`"
+    };
+}
+pub(crate) use doi_text;
+
 /// The common distributions of interest.
 ///
-/// As text: `point`; `linear N [QUADRATURE] [from BASELINE]`; `gaussian SIGMA SAMPLES SEED` and `uniform SIZE
-/// SAMPLES SEED`, whose sizes are shares of each row's range, or absolute behind `absolute-`; `A times B`.
+#[doc = concat!("As text: ", doi_text!(), ".")]
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum Doi {
@@ -221,11 +229,7 @@ impl FromText for Doi {
                 let (size, seed) = (f64::from_text(name, size)?, u64::from_text(name, seed)?);
                 Ok(Doi::Noisy { noise, size, relative, samples: number(samples)?, seed })
             }
-            _ => {
-                let expected = "point, linear N [QUADRATURE] [from BASELINE], gaussian SIGMA N SEED, \
-                                uniform SIZE N SEED or A times B";
-                Err(Error::parameter(name, expected, format!("{text:?}")))
-            }
+            _ => Err(Error::parameter(name, doi_text!(), format!("{text:?}"))),
         }
     }
 }

@@ -20,6 +20,9 @@ pub enum Param {
     F32(ArcArray<f32, IxDyn>),
     /// Double precision.
     F64(ArcArray<f64, IxDyn>),
+    /// The shape alone: its numbers have been brought to a model's device ([`crate::LayeredModel::parameters`]),
+    /// and memory does not hold them twice.
+    OnDevice(Vec<usize>),
 }
 
 impl Param {
@@ -28,6 +31,7 @@ impl Param {
         match self {
             Param::F32(array) => array.shape(),
             Param::F64(array) => array.shape(),
+            Param::OnDevice(dims) => dims,
         }
     }
 
@@ -41,11 +45,12 @@ impl Param {
         self.len() == 0
     }
 
-    /// The numbers in double precision.
-    pub fn to_f64(&self) -> ArrayD<f64> {
+    /// The numbers in double precision; none if they are on a device.
+    pub fn to_f64(&self) -> Option<ArrayD<f64>> {
         match self {
-            Param::F32(array) => array.mapv(f64::from),
-            Param::F64(array) => array.to_owned(),
+            Param::F32(array) => Some(array.mapv(f64::from)),
+            Param::F64(array) => Some(array.to_owned()),
+            Param::OnDevice(_) => None,
         }
     }
 }
@@ -160,6 +165,15 @@ impl Graph {
     /// All parameters.
     pub fn params(&self) -> &[Param] {
         &self.params
+    }
+
+    /// Takes each parameter's numbers away, one after another.
+    pub(crate) fn take_params<T>(&mut self, mut take: impl FnMut(Param) -> Result<T>) -> Result<Vec<T>> {
+        let params = self.params.iter_mut().map(|param| {
+            let left = Param::OnDevice(param.dims().to_vec());
+            take(std::mem::replace(param, left))
+        });
+        params.collect()
     }
 
     /// The inputs, in order.

@@ -1,6 +1,6 @@
 //! A layer graph made runnable by an adapter's kernels.
 
-use crate::cut::{Anchor, At, Cut};
+use crate::cut::{Anchor, At, Cut, find_layer};
 use crate::model::Cotangent;
 use crate::sweep::{Port, Sweep};
 use crate::{Error, Gradient, Graph, Kernels, LayeredModel, ModelWrapper, NodeId, Op, Place, Point};
@@ -17,7 +17,8 @@ pub struct GraphModel<K: Kernels> {
 
 impl<K: Kernels> GraphModel<K> {
     /// Brings a graph's parameters to the device. An error lists every layer that the adapter can't compute.
-    pub fn new(graph: Graph, kernels: K) -> Result<Self> {
+    /// The numbers live on the device from then on, and the graph keeps their shapes ([`crate::Param::OnDevice`]).
+    pub fn new(mut graph: Graph, kernels: K) -> Result<Self> {
         if graph.outputs().is_empty() {
             return Err(Error::graph("output", "the graph has no output"));
         }
@@ -29,7 +30,7 @@ impl<K: Kernels> GraphModel<K> {
         if !refused.is_empty() {
             return Err(Error::Unsupported(format!("on {}: {}", kernels.backend(), refused.join("; "))));
         }
-        let params = graph.params().iter().map(|param| kernels.parameter(param)).collect::<Result<_>>()?;
+        let params = graph.take_params(|param| kernels.parameter(&param))?;
         let precision = kernels.tensor(&ndarray::ArrayD::zeros(vec![1]))?.precision();
         Ok(GraphModel { graph, kernels, params, precision })
     }
@@ -69,33 +70,9 @@ impl<K: Kernels> GraphModel<K> {
             .collect())
     }
 
-    /// The layer of this name, or the only one whose name ends with it behind a `/` or `.`.
     fn find(&self, name: &str) -> Result<NodeId> {
-        if let Some(id) = self.graph.find(name) {
-            return Ok(id);
-        }
-        let ends_with = |full: &str| {
-            full.strip_suffix(name).is_some_and(|rest| rest.ends_with(['/', '.'])) && !name.is_empty()
-        };
-        let names = || self.graph.nodes().iter().enumerate().map(|(id, node)| (id, node.name.as_str()));
-        let found: Vec<_> = names().filter(|(_, full)| ends_with(full)).collect();
-        if let [(id, _)] = found[..] {
-            return Ok(id);
-        }
-        let like: Vec<_> = match found.is_empty() {
-            false => found,
-            true => names().filter(|(_, full)| full.to_lowercase().contains(&name.to_lowercase())).collect(),
-        };
-        let (intro, shown) = match like.is_empty() {
-            false => ("did you mean", like),
-            true => ("there are", names().collect()),
-        };
-        let list: Vec<_> = shown.iter().take(12).map(|(_, full)| format!("{full:?}")).collect();
-        let more = if shown.len() > 12 { format!(" and {} more", shown.len() - 12) } else { String::new() };
-        Err(Error::UnknownLayer {
-            wanted: format!("{name:?}"),
-            hint: format!("{intro} {}{more}", list.join(", ")),
-        })
+        let names = || self.graph.nodes().iter().map(|node| node.name.as_str()).collect::<Vec<_>>();
+        self.graph.find(name).map_or_else(|| find_layer(name, &names()), Ok)
     }
 
     fn place(&self, id: NodeId, leads: bool) -> Place {

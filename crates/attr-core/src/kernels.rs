@@ -1,6 +1,6 @@
 //! What an adapter does for one layer: forward, and the vector-Jacobian product.
 
-use crate::{Op, Param, Result, Tensor};
+use crate::{Error, Op, Param, Result, Tensor};
 
 /// Forward and vector-Jacobian product of every kind of layer on one framework.
 ///
@@ -18,7 +18,7 @@ pub trait Kernels {
 
     /// A parameter brought to the device, in the precision of this adapter.
     fn parameter(&self, param: &Param) -> Result<Self::Tensor> {
-        self.tensor(&param.to_f64())
+        self.tensor(&param.to_f64().ok_or_else(|| Error::graph("parameter", "its numbers are on a device"))?)
     }
 
     /// Why this kind of layer, with these attributes, can't be computed; `None` if it can.

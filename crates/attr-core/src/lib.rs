@@ -14,6 +14,7 @@ pub mod distribution;
 pub mod erased;
 pub mod error;
 mod expectation;
+mod fold;
 pub mod graph;
 pub mod graph_model;
 mod infer;

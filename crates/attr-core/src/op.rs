@@ -157,6 +157,12 @@ impl Pool {
             ceil: false,
         }
     }
+
+    /// How many windows there are along a spatial axis of length `size`; 0 where none fits.
+    pub fn windows(&self, axis: usize, size: usize) -> usize {
+        let (kernel, stride, dilation) = (self.kernel[axis], self.stride[axis], self.dilation[axis]);
+        crate::infer::windows(size, kernel, stride, self.padding[axis], dilation, self.ceil).unwrap_or(0)
+    }
 }
 
 /// Attributes of a resize.
@@ -298,6 +304,16 @@ impl Activation {
         }
     }
 
+    /// Whether f'(f(x)) = f'(x), so that the derivative can be taken at the output: whoever reads the output
+    /// keeps it anyway, and the input can go.
+    pub fn keeps_derivative(self) -> bool {
+        match self {
+            Activation::Relu | Activation::Clip { .. } => true,
+            Activation::LeakyRelu { slope } => slope >= 0.0,
+            _ => false,
+        }
+    }
+
     /// f'(x).
     pub fn derivative<F: Float>(self, x: F) -> F {
         let (zero, one) = (F::zero(), F::one());
@@ -364,6 +380,7 @@ impl Op {
     /// Which values the layer's derivative depends on.
     pub fn saves(&self) -> Saves {
         match self {
+            Op::Activation(activation) if activation.keeps_derivative() => Saves::Output,
             Op::Activation(_) | Op::MaxPool(_) | Op::Mul | Op::Div => Saves::Inputs,
             Op::Softmax { .. } | Op::LogSoftmax { .. } => Saves::Output,
             _ => Saves::Nothing,

@@ -229,7 +229,8 @@ impl<'a, K: Kernels> Sweep<'a, K> {
         };
         let asked =
             self.from.iter().any(|&port| self.active[self.source(port)] && !self.tiled[self.source(port)]);
-        let due = asked || (0..self.needed.len()).any(|id| self.needed[id] && crosses(id));
+        let read = |id: NodeId| self.to.iter().any(|&port| matches!(port, Port::Edge(by, _) if by == id));
+        let due = asked || (0..self.needed.len()).any(|id| (self.needed[id] || read(id)) && crosses(id));
         if self.copies > 1 && due {
             for input in self.inputs.values_mut() {
                 *input = input.tile_rows(self.copies)?;
@@ -289,7 +290,13 @@ impl<'a, K: Kernels> Sweep<'a, K> {
         let src = self.source(port);
         let value = values[src].as_ref().expect("BUG: a value was dropped too early");
         match port {
-            Port::Edge(id, _) if self.tiled[id] && !self.tiled[src] && self.has_batch(src) => {
+            // A layer whose own value is replaced reads what is there.
+            Port::Edge(id, _)
+                if self.tiled[id]
+                    && !self.tiled[src]
+                    && self.has_batch(src)
+                    && !self.replaced.contains_key(&Port::Value(id)) =>
+            {
                 value.tile_rows(self.copies)
             }
             _ => Ok(value.clone()),

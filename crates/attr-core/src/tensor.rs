@@ -63,7 +63,7 @@ pub trait Tensor: Clone + std::fmt::Debug + 'static {
     /// 1 where `self == other`, else 0.
     fn eq(&self, other: &Self) -> Result<Self>;
 
-    /// The sum over `axes`.
+    /// The sum over `axes`; over none of them, the numbers as they are.
     fn sum(&self, axes: &[usize]) -> Result<Self>;
     /// The largest value along `axis`.
     fn max(&self, axis: usize) -> Result<Self>;
@@ -98,6 +98,13 @@ pub trait Tensor: Clone + std::fmt::Debug + 'static {
         self.len() == 0
     }
 
+    /// Whether no number is NaN or infinite.
+    fn is_finite(&self) -> Result<bool> {
+        // Zero times a number is zero, but not for NaN and infinity.
+        let all: Vec<_> = (0..self.dims().len()).collect();
+        Ok(self.scale(0.0)?.sum(&all)?.to_array()?.iter().all(|x| *x == 0.0))
+    }
+
     /// `self * factor`.
     fn scale(&self, factor: f64) -> Result<Self> {
         self.affine(factor, 0.0)
@@ -123,7 +130,7 @@ pub trait Tensor: Clone + std::fmt::Debug + 'static {
         self.mul(&self.gt(&self.zeros_like()?)?)
     }
 
-    /// The mean over `axes`.
+    /// The mean over `axes`; over none of them, the numbers as they are.
     fn mean(&self, axes: &[usize]) -> Result<Self> {
         let dims = self.dims();
         let count: usize = axes.iter().map(|&axis| dims[axis]).product();

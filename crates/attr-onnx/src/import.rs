@@ -233,5 +233,6 @@ fn formed(context: &mut Context, param: Param, form: Form) -> Result<Param, Faul
     Ok(match &param {
         Param::F32(array) => apply!(array, f32),
         Param::F64(array) => apply!(array, f64),
+        Param::OnDevice(_) => unreachable!("BUG: a file's numbers are not on a device"),
     })
 }

@@ -202,7 +202,7 @@ fn a_product_with_factors_is_one_layer_and_sharing_remains() {
     let graph = import(13, &[0, 2], vec![floats("w", &[2, 2]), floats("b", &[1, 2])], nodes).unwrap();
     let params: Vec<_> = graph.nodes()[1..].iter().map(|node| node.params.clone()).collect();
     assert_eq!((&params[0], &params[2]), (&params[1], &params[3]));
-    let numbers = |id: usize| graph.params()[id].to_f64().iter().copied().collect::<Vec<_>>();
+    let numbers = |id: usize| graph.params()[id].to_f64().unwrap().iter().copied().collect::<Vec<_>>();
     assert_eq!(numbers(params[0][0]), [0.0, 1.0, 0.5, 1.5]);
     assert_eq!(numbers(params[0][1]), [0.0, 2.0]);
     assert_eq!(numbers(params[2][0]), [0.0, 2.0, 1.0, 3.0]);
@@ -314,7 +314,7 @@ fn weights_beside_the_file() {
         read(path)
     };
     let graph = attempt("weights", "4").unwrap();
-    assert_eq!(graph.params()[0].to_f64().iter().copied().collect::<Vec<_>>(), [2.0, 3.0]);
+    assert_eq!(graph.params()[0].to_f64().unwrap().iter().copied().collect::<Vec<_>>(), [2.0, 3.0]);
     assert!(message(attempt("weights", "8")).contains("expected 8 bytes from 8 on"));
     assert!(message(attempt("weights", "18446744073709551615")).contains("expected 8 bytes"));
     assert!(message(attempt("weights", "many")).contains("offset is no number"));

@@ -82,6 +82,10 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(graph: &'a Graph) -> Result<Self> {
+        if graph.params().iter().any(|param| matches!(param, Param::OnDevice(_))) {
+            let reason = "the graph of a model whose numbers are on a device: write it before it is compiled";
+            return Err(Error::Unwritable(reason.into()));
+        }
         let doubles = graph.params().iter().filter(|p| matches!(p, Param::F64(_))).count();
         let float_type = match doubles {
             0 => TensorProto::FLOAT,
@@ -290,6 +294,7 @@ impl<'a> Writer<'a> {
         let (dims, data) = match &self.graph.params()[key.0] {
             Param::F32(array) => written!(array),
             Param::F64(array) => written!(array),
+            Param::OnDevice(_) => unreachable!("BUG: such a graph is refused"),
         };
         let name = self.tensor(node, role, dims, self.float_type, data);
         self.params.insert(key, name.clone());

@@ -50,8 +50,10 @@ pub(super) fn vjp(
     let output = || output.expect("BUG: the output was not saved");
     match op {
         Op::Activation(activation) => {
+            // Of some functions the output is kept in the place of the input.
+            let saved = inputs[0].unwrap_or_else(output);
             let slope = |&x: &f64, &c: &f64| c * derivative(*activation, x);
-            vec![Zip::from(input(0)).and(cotangent).map_collect(slope)]
+            vec![Zip::from(saved).and(cotangent).map_collect(slope)]
         }
         Op::Softmax { axis } => {
             // d y_j / d x_i = y_j (1[i = j] - y_i)

@@ -1,7 +1,7 @@
 //! On the same network and input every adapter gives the reference's attribution (invariant 4 of
 //! `design.md`).
 
-use attr_core::{Kernels, Qoi, Run, Tensor};
+use attr_core::{ModelWrapper, Qoi, Run, Tensor};
 use attr_tests::adapter::reference;
 use attr_tests::networks::random_networks;
 use attr_tests::{Adapter, Level, Outcome, on_every_adapter};
@@ -10,7 +10,7 @@ use crate::{Asked, every_method};
 
 #[test]
 fn with_the_reference() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, asked: &Asked) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, asked: &Asked) -> Outcome {
         let inputs = asked.network.inputs(2);
         let ask = asked.ask.clone().of(Qoi::PredictedClass);
         let yardstick = reference();

@@ -2,7 +2,7 @@
 //! from the baseline, and only what differs from the baseline has one.
 
 use attr_core::methods::{Conductance, IntegratedGradients};
-use attr_core::{Attribution, Baseline, Cut, Kernels, ModelWrapper, Point, Qoi, Run, Tensor};
+use attr_core::{Attribution, Baseline, Cut, ModelWrapper, Point, Qoi, Run, Tensor};
 use attr_tests::networks::{Kind, RandomNetwork, two_inputs};
 use attr_tests::{Adapter, AnyMethod, Ask, Level, Outcome, on_every_adapter};
 use ndarray::{Array1, ArrayD, Axis, arr1, arr2};
@@ -62,7 +62,7 @@ fn of_several_inputs() {
             "two inputs"
         }
     }
-    fn check<K: Kernels>(adapter: &Adapter<K>, _: &Several) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, _: &Several) -> Outcome {
         let model = adapter.model(&two_inputs())?;
         let inputs = [arr2(&[[1.0, 2.0]]).into_dyn(), arr2(&[[3.0, 1.0]]).into_dyn()];
         let ask = Ask::by(integrated()).of(Qoi::WeightedSum(arr1(&[1.0; 4]).into_dyn()));
@@ -102,7 +102,7 @@ impl Bound for Near {
 }
 
 /// The attributions add up to the rise, and the evidence says by how much not.
-fn complete_to<K: Kernels, B: Bound>(adapter: &Adapter<K>, asked: &Asked) -> Outcome {
+fn complete_to<M: ModelWrapper, B: Bound>(adapter: &Adapter<M>, asked: &Asked) -> Outcome {
     let inputs = asked.network.inputs(3);
     let model = adapter.model(&asked.network.graph)?;
     let quantity = |x: &ArrayD<f64>| -> attr_core::Result<Array1<f64>> {
@@ -130,7 +130,7 @@ fn complete_to<K: Kernels, B: Bound>(adapter: &Adapter<K>, asked: &Asked) -> Out
     Ok(())
 }
 
-fn only_where_it_differs<K: Kernels>(adapter: &Adapter<K>, asked: &Asked) -> Outcome {
+fn only_where_it_differs<M: ModelWrapper>(adapter: &Adapter<M>, asked: &Asked) -> Outcome {
     let answer = asked.ask.clone().of(Qoi::Class(CLASS)).answer(
         adapter,
         &adapter.model(&asked.network.graph)?,

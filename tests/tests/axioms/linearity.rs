@@ -2,7 +2,7 @@
 
 use attr_core::distribution::Points;
 use attr_core::methods::InternalInfluence;
-use attr_core::{Distribution, Kernels, Qoi, Question, Run, Tensor};
+use attr_core::{Distribution, ModelWrapper, Qoi, Question, Run, Tensor};
 use attr_tests::networks::Kind;
 use attr_tests::{Adapter, Level, Outcome, on_every_adapter};
 use ndarray::{ArrayD, arr1};
@@ -32,7 +32,7 @@ proptest! {
     }
 }
 
-fn linear_in_the_quantity<K: Kernels>(adapter: &Adapter<K>, asked: &Asked) -> Outcome {
+fn linear_in_the_quantity<M: ModelWrapper>(adapter: &Adapter<M>, asked: &Asked) -> Outcome {
     let (model, inputs) = (adapter.model(&asked.network.graph)?, asked.network.inputs(2));
     let of = |quantity: Qoi| -> attr_core::Result<ArrayD<f64>> {
         let answer = asked.ask.clone().of(quantity).answer(adapter, &model, &inputs, Run::default())?;
@@ -68,13 +68,13 @@ impl<T: Tensor + 'static> Distribution<T> for TwoPoints {
     }
 }
 
-fn linear_in_the_distribution<K: Kernels>(adapter: &Adapter<K>, asked: &Asked) -> Outcome
+fn linear_in_the_distribution<M: ModelWrapper>(adapter: &Adapter<M>, asked: &Asked) -> Outcome
 where
-    K::Tensor: 'static,
+    M::Tensor: 'static,
 {
     const STEP: f64 = 0.5;
     let model = adapter.model(&asked.network.graph)?;
-    let over = |distribution: &dyn Distribution<K::Tensor>| -> attr_core::Result<ArrayD<f64>> {
+    let over = |distribution: &dyn Distribution<M::Tensor>| -> attr_core::Result<ArrayD<f64>> {
         let inputs = adapter.tensors(&asked.network.inputs(2))?;
         let question = Question::new(&model, &inputs).at(asked.ask.slice.clone()).of(Qoi::Class(0));
         let influence = InternalInfluence::default();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use attr_core::{Baseline, Distribution, Doi, Kernels, Noise, Quadrature, Tensor};
+use attr_core::{Baseline, Distribution, Doi, ModelWrapper, Noise, Quadrature, Tensor};
 use attr_tests::tolerance::close;
 use attr_tests::{Adapter, Case, Level, Outcome, on_every_adapter};
 use ndarray::{Array2, ArrayD, arr2};
@@ -25,7 +25,7 @@ impl Case for DoiCase {
 
 #[test]
 fn points() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &DoiCase) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &DoiCase) -> Outcome {
         let values = adapter.tensors(&[arr2(&Z).into_dyn()])?;
         let points = case.doi.points(&values, &values)?;
         let (count, total) = (points.weights.len(), points.weights.iter().sum::<f64>());
@@ -108,11 +108,11 @@ fn noise_is_the_same_everywhere() {
             "noise of the same seed"
         }
     }
-    fn sample<K: Kernels>(adapter: &Adapter<K>) -> attr_core::Result<ArrayD<f64>> {
+    fn sample<M: ModelWrapper>(adapter: &Adapter<M>) -> attr_core::Result<ArrayD<f64>> {
         let values = adapter.tensors(&[arr2(&Z).into_dyn()])?;
         (Doi::gaussian(0.15, 4, 11).points(&values, &values)?.make)(2)?[0].to_array()
     }
-    fn check<K: Kernels>(adapter: &Adapter<K>, _: &Noisy) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, _: &Noisy) -> Outcome {
         let expected = sample(&attr_tests::adapter::reference())?;
         Ok(close(&sample(adapter)?, &expected, Level::Layer, adapter.precision)?)
     }

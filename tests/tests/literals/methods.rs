@@ -5,7 +5,7 @@ use attr_core::methods::{
     Sizes, SmoothGrad, Statistic, Upsampling,
 };
 use attr_core::noise::{Noise, draw};
-use attr_core::{Baseline, Cut, Doi, Graph, Kernels, Qoi, Quadrature, Run};
+use attr_core::{Baseline, Cut, Doi, Graph, ModelWrapper, Qoi, Quadrature, Run};
 use attr_tests::any_method::Ask;
 use attr_tests::networks::{
     anchors, basic_model2, basic_model2_two_inputs, conv_one, conv_one_max_pool, conv_one_two_inputs,
@@ -28,7 +28,7 @@ impl Case for Literal {
     }
 }
 
-fn check<K: Kernels>(adapter: &Adapter<K>, case: &Literal) -> Outcome {
+fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &Literal) -> Outcome {
     let answer = case.ask.answer(adapter, &adapter.model(&case.net)?, &case.inputs, Run::default())?;
     Ok(adapter.all_close(&answer.values, &case.expected, Level::Layer)?)
 }

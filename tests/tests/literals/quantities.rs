@@ -1,7 +1,7 @@
 //! Quantities of interest: the literals of TruLens's `qoi_test_base.py`, and each derivative against
 //! finite differences of the value.
 
-use attr_core::{Kernels, Precision, Qoi, Quantity, Reduce, Seen, Squash, Tensor};
+use attr_core::{ModelWrapper, Precision, Qoi, Quantity, Reduce, Seen, Squash, Tensor};
 use attr_tests::tolerance::close;
 use attr_tests::{Adapter, Case, Level, Outcome, on_every_adapter};
 use ndarray::{Array1, ArrayD, arr1, arr2, array};
@@ -23,7 +23,7 @@ impl Case for QoiCase {
 
 #[test]
 fn values() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &QoiCase) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &QoiCase) -> Outcome {
         let value = evaluate(adapter, case, &case.values)?.0;
         Ok(close(&value, &case.expected.clone().into_dyn(), case.level, adapter.precision)?)
     }
@@ -33,7 +33,7 @@ fn values() {
 #[test]
 fn derivatives() {
     const STEP: f64 = 1e-6;
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &QoiCase) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &QoiCase) -> Outcome {
         if adapter.precision != Precision::F64 {
             return Ok(());
         }
@@ -55,8 +55,8 @@ fn derivatives() {
     on_every_adapter!(check, cases());
 }
 
-fn evaluate<K: Kernels>(
-    adapter: &Adapter<K>,
+fn evaluate<M: ModelWrapper>(
+    adapter: &Adapter<M>,
     case: &QoiCase,
     values: &[ArrayD<f64>],
 ) -> attr_core::Result<(ArrayD<f64>, Vec<ArrayD<f64>>)> {
@@ -147,12 +147,12 @@ fn cases() -> Vec<QoiCase> {
 /// The predicted class is chosen once; the largest class is chosen anew at every point.
 #[test]
 fn predicted_class_is_held_fixed() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &QoiCase) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &QoiCase) -> Outcome {
         let rows = [0, 1];
         let seen = Seen { rows: &rows, channel_axis: 1 };
         let pinned = case.qoi.pin(&adapter.tensors(&case.values)?, seen)?;
         let swapped = adapter.tensors(&[arr2(&[[9.0, 2.0, 3.0], [0.0, -1.0, 7.0]]).into_dyn()])?;
-        let quantity: &dyn Quantity<K::Tensor> = pinned.as_deref().unwrap_or(&case.qoi);
+        let quantity: &dyn Quantity<M::Tensor> = pinned.as_deref().unwrap_or(&case.qoi);
         let value = quantity.evaluate(&swapped, seen)?.value.to_array()?;
         Ok(close(&value, &case.expected.clone().into_dyn(), Level::Layer, adapter.precision)?)
     }

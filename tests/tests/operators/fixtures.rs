@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use attr_core::Kernels;
 use attr_tests::tolerance::close;
-use attr_tests::{Adapter, Case, Level, Outcome, on_every_adapter};
+use attr_tests::{Backend, Case, Level, Outcome, on_every_backend};
 use ndarray::ArrayD;
 use serde::Deserialize;
 
@@ -43,7 +43,7 @@ impl Case for Fixture {
 
 #[test]
 fn fixtures() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, fixture: &Fixture) -> Outcome {
+    fn check<K: Kernels>(adapter: &Backend<K>, fixture: &Fixture) -> Outcome {
         let (kernels, op, numbers) = ((adapter.kernels)(), &fixture.case.op, &fixture.numbers);
         let level = if numbers.precision == "f64" { Level::Layer } else { Level::SinglePrecisionFixture };
         let (inputs, params) = (unpack(&numbers.inputs), unpack(&numbers.params));
@@ -60,7 +60,7 @@ fn fixtures() {
         }
         Ok(())
     }
-    on_every_adapter!(check, read());
+    on_every_backend!(check, read());
 }
 
 fn read() -> Vec<Fixture> {

@@ -2,7 +2,7 @@
 
 use attr_core::{Activation, Kernels, Op, Pool};
 use attr_tests::reference::Reference;
-use attr_tests::{Adapter, Case, Level, Outcome, on_every_adapter};
+use attr_tests::{Backend, Case, Level, Outcome, on_every_backend};
 use ndarray::{ArrayD, arr1};
 
 use crate::cases::{OpCase, operators};
@@ -24,7 +24,7 @@ impl Case for Kink {
 
 #[test]
 fn kinks() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, kink: &Kink) -> Outcome {
+    fn check<K: Kernels>(adapter: &Backend<K>, kink: &Kink) -> Outcome {
         let (kernels, x) = ((adapter.kernels)(), shaped(&kink.op, &kink.x));
         let y = value(&kernels, &kink.op, std::slice::from_ref(&x), &[])?;
         let close = |found: ArrayD<f64>, expected: &[f64]| {
@@ -37,13 +37,13 @@ fn kinks() {
         let back = back.pop().flatten().ok_or("no cotangent")?;
         Ok(close(back, &kink.derivative).map_err(|reason| format!("derivative: {reason}"))?)
     }
-    on_every_adapter!(check, table());
+    on_every_backend!(check, table());
 }
 
 /// NaN comes out wherever the formulas say that it was read, so that no layer hides it.
 #[test]
 fn nan_is_not_hidden() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &OpCase) -> Outcome {
+    fn check<K: Kernels>(adapter: &Backend<K>, case: &OpCase) -> Outcome {
         let (mut inputs, params) = (case.input_values(), case.param_values());
         let middle = inputs[0].len() / 2;
         *inputs[0].iter_mut().nth(middle).ok_or("no input")? = f64::NAN;
@@ -57,7 +57,7 @@ fn nan_is_not_hidden() {
             }
         }
     }
-    on_every_adapter!(check, operators());
+    on_every_backend!(check, operators());
 }
 
 /// Elementwise functions take `[1, n]`, poolings an image of one channel, all others a row.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use attr_core::{Activation, Conv, Coordinates, Interpolation, Kernels, Op, Pool, Resize, Shape};
 use attr_tests::reference::Reference;
 use attr_tests::tolerance::close;
-use attr_tests::{Adapter, Case, Level, Outcome, on_every_adapter};
+use attr_tests::{Backend, Case, Level, Outcome, on_every_backend};
 use ndarray::ArrayD;
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
@@ -51,13 +51,13 @@ fn there_and_back<K: Kernels>(
 }
 
 /// Adapters but the reference, which is what they are held against and works on one thread.
-fn is_reference<K>(adapter: &Adapter<K>) -> bool {
-    adapter.name == attr_tests::adapter::reference().name
+fn is_reference<K: Kernels>(adapter: &Backend<K>) -> bool {
+    adapter.name == attr_tests::backend::reference().name
 }
 
 #[test]
 fn there_and_back_again() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, large: &&Large) -> Outcome {
+    fn check<K: Kernels>(adapter: &Backend<K>, large: &&Large) -> Outcome {
         if is_reference(adapter) {
             return Ok(());
         }
@@ -70,32 +70,33 @@ fn there_and_back_again() {
         }
         Ok(())
     }
-    on_every_adapter!(check, LARGE.iter().collect::<Vec<_>>());
+    on_every_backend!(check, LARGE.iter().collect::<Vec<_>>());
 }
 
-/// Sums are cut by size, never by the number of threads: not a bit differs.
+/// Sums are cut by size, never by the number of threads, unless a framework cuts them itself.
 #[test]
 fn on_any_number_of_threads() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, large: &&Large) -> Outcome {
+    fn check<K: Kernels>(adapter: &Backend<K>, large: &&Large) -> Outcome {
         if is_reference(adapter) {
             return Ok(());
         }
         let kernels = adapter.kernels;
-        let bits = |threads: usize| -> Result<Vec<ArrayD<f64>>, String> {
+        let on = |threads: usize| -> Result<Vec<ArrayD<f64>>, String> {
             let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| e.to_string())?;
+            (adapter.set_threads)(threads as u16);
             let both = pool.install(|| there_and_back(&kernels(), &large.case, &large.cotangent));
             both.map_err(|error| error.to_string())
         };
-        let one = bits(1)?;
+        let one = on(1)?;
         for threads in [2, 3, 5] {
-            for (found, expected) in bits(threads)?.iter().zip(&one) {
-                close(found, expected, Level::Bitwise, adapter.precision)
+            for (found, expected) in on(threads)?.iter().zip(&one) {
+                close(found, expected, adapter.same, adapter.precision)
                     .map_err(|reason| format!("{threads} threads: {reason}"))?;
             }
         }
         Ok(())
     }
-    on_every_adapter!(check, LARGE.iter().collect::<Vec<_>>());
+    on_every_backend!(check, LARGE.iter().collect::<Vec<_>>());
 }
 
 fn large() -> Vec<OpCase> {

@@ -9,7 +9,7 @@ mod large;
 use attr_core::{Graph, Kernels, Op, Precision, Saves, Shape, Tensor, Vjp};
 use attr_tests::reference::{RefTensor, Reference};
 use attr_tests::sampling::{spread, uniform};
-use attr_tests::{Adapter, Level, Outcome, on_every_adapter};
+use attr_tests::{Backend, Level, Outcome, Under, on_every_backend};
 use ndarray::ArrayD;
 
 use cases::{OpCase, ROWS, operators};
@@ -17,19 +17,19 @@ use cases::{OpCase, ROWS, operators};
 /// An adapter does what it doesn't list among the things it can't, and says so itself.
 #[test]
 fn supported() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &OpCase) -> Outcome {
+    fn check<K: Kernels>(adapter: &Backend<K>, case: &OpCase) -> Outcome {
         match (adapter.kernels)().unsupported(&case.op) {
             Some(reason) => Err(format!("not among what it can't do, but says: {reason}").into()),
             None => Ok(()),
         }
     }
-    on_every_adapter!(check, operators());
+    on_every_backend!(check, operators());
 }
 
 /// What an adapter's list says it can't do, it refuses itself, so that the list does not go stale.
 #[test]
 fn refused() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, _: &Refusals) -> Outcome {
+    fn check<K: Kernels>(adapter: &Backend<K>, _: &Refusals) -> Outcome {
         for case in operators().iter().filter(|case| adapter.skips(&case.name).is_some()) {
             if (adapter.kernels)().unsupported(&case.op).is_none() {
                 return Err(format!("{} is listed, but not refused", case.name).into());
@@ -37,7 +37,7 @@ fn refused() {
         }
         Ok(())
     }
-    on_every_adapter!(check, [Refusals]);
+    on_every_backend!(check, [Refusals]);
 }
 
 struct Refusals;
@@ -51,7 +51,7 @@ impl attr_tests::Case for Refusals {
 /// The value and its shape are what the formulas and the shape inference say.
 #[test]
 fn forward() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &OpCase) -> Outcome {
+    fn check<K: Kernels>(adapter: &Backend<K>, case: &OpCase) -> Outcome {
         let (inputs, params) = (case.input_values(), case.param_values());
         let expected = value(&Reference, &case.op, &inputs, &params)?;
         let inferred = inferred_shape(case)?.at(ROWS);
@@ -61,13 +61,13 @@ fn forward() {
         let found = value(&(adapter.kernels)(), &case.op, &inputs, &params)?;
         Ok(attr_tests::tolerance::close(&found, &expected, Level::Layer, adapter.precision)?)
     }
-    on_every_adapter!(check, operators());
+    on_every_backend!(check, operators());
 }
 
 /// The way back is what the formulas say.
 #[test]
 fn backward() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &OpCase) -> Outcome {
+    fn check<K: Kernels>(adapter: &Backend<K>, case: &OpCase) -> Outcome {
         let (inputs, params) = (case.input_values(), case.param_values());
         let cotangent = cotangent_for(&case.op, &inputs, &params)?;
         let wanted = vec![true; inputs.len()];
@@ -79,13 +79,13 @@ fn backward() {
         }
         Ok(())
     }
-    on_every_adapter!(check, operators());
+    on_every_backend!(check, operators());
 }
 
 /// Only what is asked for is needed to come back, and it is the same whatever else is asked for.
 #[test]
 fn wanted() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &OpCase) -> Outcome {
+    fn check<K: Kernels>(adapter: &Backend<K>, case: &OpCase) -> Outcome {
         let (inputs, params) = (case.input_values(), case.param_values());
         let cotangent = cotangent_for(&case.op, &inputs, &params)?;
         let kernels = (adapter.kernels)();
@@ -102,14 +102,14 @@ fn wanted() {
         }
         Ok(())
     }
-    on_every_adapter!(check, operators());
+    on_every_backend!(check, operators());
 }
 
 /// The way back is the derivative of the way forward, in double precision.
 #[test]
 fn finite_differences() {
     const STEP: f64 = 1e-5;
-    fn check<K: Kernels>(adapter: &Adapter<K>, case: &OpCase) -> Outcome {
+    fn check<K: Kernels>(adapter: &Backend<K>, case: &OpCase) -> Outcome {
         if adapter.precision != Precision::F64 {
             return Ok(());
         }
@@ -134,7 +134,7 @@ fn finite_differences() {
         }
         Ok(())
     }
-    on_every_adapter!(check, operators());
+    on_every_backend!(check, operators());
 }
 
 /// A layer's value on host arrays.

@@ -251,6 +251,9 @@ pub(crate) fn replaced_gradient_cases() -> Vec<Sweep> {
         sweep("by more rows of the input", trulens(), rows(&[[0.0, 0.0]]))
             .replace(Cut::input(), &two())
             .gradient(Cut::input(), Cut::output(), &[rows(&[[3.0, -1.0], [0.0, 2.0]])]),
+        sweep("below values put in with more rows", trulens(), rows(&[[2.0, 1.0]]))
+            .replace("logits", &rows(&[[5.0], [7.0]]))
+            .gradient(Cut::layer("dense1").before(), Cut::layer("logits").before(), &[rows(&[[2.0, -1.0]])]),
         sweep("around the values put in", shared_reader(), reader())
             .replace("block/relu", &rows(&[[10.0, 20.0]]))
             .gradient(Cut::input(), "sum", &[rows(&[[10.0, 20.0]])]),

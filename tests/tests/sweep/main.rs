@@ -5,9 +5,10 @@ mod cases;
 mod errors;
 mod random;
 
-use attr_core::{Cut, Graph, GraphModel, Kernels, ModelWrapper, Point, Tensor};
+use attr_core::{Cut, Graph, GraphModel, ModelWrapper, Op, Point, Precision, Tensor};
 use attr_tests::networks::{random_networks, two_outputs};
 use attr_tests::reference::Reference;
+use attr_tests::tolerance::close;
 use attr_tests::{Adapter, Case, Level, Outcome, on_every_adapter};
 use ndarray::{ArrayD, Axis, arr2, concatenate};
 
@@ -42,7 +43,7 @@ impl Case for Sweep {
     }
 }
 
-fn check<K: Kernels>(adapter: &Adapter<K>, case: &Sweep) -> Outcome {
+fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &Sweep) -> Outcome {
     let model = adapter.model(&case.net)?;
     let inputs = adapter.tensors(&case.inputs)?;
     let replaced = case.replace.as_ref().map(|(cut, arrays)| Ok((cut, adapter.tensors(arrays)?)));
@@ -168,6 +169,26 @@ fn rows<const N: usize>(rows: &[[f64; N]]) -> Vec<ArrayD<f64>> {
 /// One row.
 fn row(numbers: &[f64]) -> ArrayD<f64> {
     ArrayD::from_shape_vec(vec![1, numbers.len()], numbers.to_vec()).unwrap()
+}
+
+/// A graph with its batch norm folded is the same function, of fewer layers.
+#[test]
+fn batch_norm_folded() {
+    for network in random_networks() {
+        let folded = network.graph.fold_batch_norm().unwrap();
+        let of = |graph: &Graph, name: &str| {
+            let norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })).count();
+            let model = GraphModel::new(graph.clone(), Reference).unwrap();
+            let inputs = attr_tests::adapter::reference().tensors(&network.inputs(2)).unwrap();
+            let value = model.forward(Point::at(&inputs), &Cut::layer(name)).unwrap().remove(0);
+            (norms, value.to_array().unwrap())
+        };
+        let last = &network.graph.node(network.graph.outputs()[0]).name;
+        let ((norms, expected), (left, found)) = (of(&network.graph, last), of(&folded, last));
+        close(&found, &expected, Level::Layer, Precision::F64).unwrap();
+        assert!(norms == 0 || left < norms, "{}: {left} of {norms} are left", network.name);
+        assert_eq!(folded.nodes().len(), network.graph.nodes().len() - (norms - left));
+    }
 }
 
 /// What a model says about its layers.

@@ -1,6 +1,6 @@
 //! Random networks: every layer against the reference, and whole networks against finite differences.
 
-use attr_core::{Cut, Kernels, ModelWrapper, Point, Precision, Tensor};
+use attr_core::{Cut, ModelWrapper, Point, Precision, Tensor};
 use attr_tests::adapter::reference;
 use attr_tests::networks::{RandomNetwork, random_networks};
 use attr_tests::sampling::uniform;
@@ -11,7 +11,7 @@ use ndarray::{ArrayD, Axis, Slice, concatenate};
 /// Every layer's value, and the derivative of the logits by it, as on the reference.
 #[test]
 fn every_layer_of_random_networks() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, network: &RandomNetwork) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, network: &RandomNetwork) -> Outcome {
         let arrays = network.inputs(3);
         let (expected, found) = (reference().model(&network.graph)?, adapter.model(&network.graph)?);
         let (expected_at, found_at) = (reference().tensors(&arrays)?, adapter.tensors(&arrays)?);
@@ -51,7 +51,7 @@ fn gradient_by<M: ModelWrapper>(
 #[test]
 fn whole_networks_against_finite_differences() {
     const STEP: f64 = 1e-6;
-    fn check<K: Kernels>(adapter: &Adapter<K>, network: &RandomNetwork) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, network: &RandomNetwork) -> Outcome {
         if adapter.precision != Precision::F64 {
             return Ok(());
         }
@@ -84,7 +84,7 @@ fn whole_networks_against_finite_differences() {
 /// Rows don't depend on each other, and replacing a value by itself changes nothing.
 #[test]
 fn replacing_a_value_by_itself() {
-    fn check<K: Kernels>(adapter: &Adapter<K>, network: &RandomNetwork) -> Outcome {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, network: &RandomNetwork) -> Outcome {
         let model = adapter.model(&network.graph)?;
         let inputs = adapter.tensors(&network.inputs(2))?;
         let output = model.forward(Point::at(&inputs), &Cut::output())?[0].to_array()?;

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 
     let mut explanation = question.ask(&model, &inputs, method.name, &settings)?;
-    if args.question.seed.is_some() && !method.parameters.iter().any(|parameter| parameter.name == "seed") {
+    if args.question.seed.is_some() && !catalogue::has(&method, "seed") {
         let note = format!("{} draws no random numbers: --seed has no effect", method.name);
         explanation.attribution.evidence.notes.push(note);
     }

@@ -16,7 +16,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let model = model::open(&args.model)?;
     let layers = model.face.layers();
-    if layers.is_empty() {
+    if layers.iter().all(|layer| layer.kind == "input") {
         return Err(Error::failed(format!("the layers of {} are not known", model.path.display())));
     }
     let shape = |layer: &Place| layer.shape.as_ref().map_or("?".to_string(), ToString::to_string);

@@ -21,14 +21,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let method = catalogue::find(name)?;
     terminal::line(format_args!("{}\n{}\n{}", method.name, method.summary, method.citation))?;
+    let parameters = (method.build)().parameters();
     let setting = |p: &attr_core::Parameter| format!("{}={}", p.name, p.value);
-    let width = method.parameters.iter().map(|p| setting(p).len()).max().unwrap_or(0);
-    if method.parameters.is_empty() {
+    let width = parameters.iter().map(|p| setting(p).len()).max().unwrap_or(0);
+    if parameters.is_empty() {
         terminal::line(format_args!("\nNo parameters."))?;
     } else {
         terminal::line(format_args!("\nParameters with their defaults, for --set:"))?;
     }
-    for parameter in &method.parameters {
+    for parameter in &parameters {
         terminal::line(format_args!("  {:<width$}  {}", setting(parameter), parameter.meaning))?;
     }
     Ok(())

@@ -10,8 +10,10 @@ use crate::{
 /// a baseline to where they are, `integral of d quantity / d y * dy` (Dhamdhere et al. 2018).
 ///
 /// The integral is taken in `y` itself, step by step along the path, with the mean of the gradients at both
-/// ends of a step (after Shrikumar et al. 2018, who take the one at its beginning). It adds up to the
-/// quantity at the input minus that at the baseline where the lower cut separates input from output.
+/// ends of a step (after Shrikumar et al. 2018, who take the one at its beginning). The first step has the
+/// gradient at its end alone: at the baseline itself, an even image, all entries of a max pooling's window are
+/// equal but for rounding, and which of them takes the gradient would be chance. It adds up to the quantity at
+/// the input minus that at the baseline where the lower cut separates input from output.
 #[derive(Debug, Clone)]
 pub struct Conductance {
     /// Where the path of the inputs begins.
@@ -41,14 +43,17 @@ impl<M: ModelWrapper> Method<M> for Conductance {
         let ground = Ground::new(question, &cut)?;
         let points = path.points(&ground.values, question.inputs)?;
         let (mut flow, mut last): (_, Option<Visit<M::Tensor>>) = (None, None);
+        let mut at_baseline = true;
         visit_points(question, &cut, ground.quantity(question), &points, &mut |visit| {
             if let Some(last) = &last {
                 let step = |i: usize| {
-                    let gradient = last.gradients[i].add(&visit.gradients[i])?;
+                    let before = if at_baseline { &visit.gradients[i] } else { &last.gradients[i] };
+                    let gradient = before.add(&visit.gradients[i])?;
                     gradient.mul(&visit.values[i].sub(&last.values[i])?)
                 };
                 let steps = (0..visit.values.len()).map(step).collect::<Result<Vec<_>>>()?;
                 add_weighted(&mut flow, 0.5, &steps)?;
+                at_baseline = false;
             }
             last = Some(visit);
             Ok(())
@@ -58,6 +63,6 @@ impl<M: ModelWrapper> Method<M> for Conductance {
         evidence.evaluations += resolution * question.rows();
         let baseline = points.baseline.expect("BUG: a path has a beginning");
         ground.complete(question, &cut, &baseline, &values, &mut evidence)?;
-        Ok(Attribution { values, evidence })
+        Attribution::new(values, evidence)
     }
 }

@@ -92,7 +92,7 @@ impl<M: ModelWrapper> Method<M> for GradCam {
                 });
             }
             let spatial: Vec<_> = (1..dims.len()).filter(|&axis| axis != channels).collect();
-            let weights = if spatial.is_empty() { gradient.clone() } else { gradient.mean(&spatial)? };
+            let weights = gradient.mean(&spatial)?;
             let features = if self.relu_features { features.relu()? } else { features.clone() };
             let sum = features.mul(&weights)?.sum(&[channels])?;
             // The channel, now of length 1, goes behind the batch.
@@ -109,9 +109,8 @@ impl<M: ModelWrapper> Method<M> for GradCam {
                 _ => Ok(sum),
             }
         };
-        let values =
-            answer.attribution.values.iter().zip(&answer.gradients).map(map).collect::<Result<_>>()?;
-        Ok(Attribution { values, evidence: answer.attribution.evidence })
+        let values = answer.values.iter().zip(&answer.gradients).map(map).collect::<Result<_>>()?;
+        Attribution::new(values, answer.evidence)
     }
 }
 

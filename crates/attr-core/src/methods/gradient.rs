@@ -2,7 +2,7 @@ use super::Method;
 use super::internal_influence::evidence;
 use crate::parameter::{Parameters, parameters};
 use crate::question::{finite_rows, join};
-use crate::{Attribution, ModelWrapper, Point, Question, Result, Tensor};
+use crate::{Attribution, Evidence, ModelWrapper, Point, Question, Result, Tensor};
 
 /// The signed derivative of the quantity by each number at the lower cut (Simonyan et al. 2013).
 ///
@@ -19,26 +19,24 @@ parameters!(InputTimesGradient {});
 
 impl<M: ModelWrapper> Method<M> for Gradient {
     fn attribute(&self, question: &Question<'_, M>) -> Result<Attribution<M::Tensor>> {
-        let mut answer = gradient(question, "gradient", self)?;
-        answer.attribution.values = answer.gradients;
-        Ok(answer.attribution)
+        let answer = gradient(question, "gradient", self)?;
+        Attribution::new(answer.gradients, answer.evidence)
     }
 }
 
 impl<M: ModelWrapper> Method<M> for InputTimesGradient {
     fn attribute(&self, question: &Question<'_, M>) -> Result<Attribution<M::Tensor>> {
-        let mut answer = gradient(question, "input-x-gradient", self)?;
-        let products = answer.attribution.values.iter().zip(&answer.gradients).map(|(z, g)| z.mul(g));
-        answer.attribution.values = products.collect::<Result<_>>()?;
-        Ok(answer.attribution)
+        let answer = gradient(question, "input-x-gradient", self)?;
+        let products = answer.values.iter().zip(&answer.gradients).map(|(z, g)| z.mul(g));
+        Attribution::new(products.collect::<Result<_>>()?, answer.evidence)
     }
 }
 
-/// Values at the lower cut, wrapped in their evidence, and the derivative by them.
+/// Values at the lower cut, the derivative by them, and the evidence.
 pub(super) struct Answer<T> {
-    /// Its values are those at the lower cut still.
-    pub(super) attribution: Attribution<T>,
+    pub(super) values: Vec<T>,
     pub(super) gradients: Vec<T>,
+    pub(super) evidence: Evidence,
 }
 
 /// One pass forward and one back, in chunks of rows.
@@ -69,5 +67,5 @@ pub(super) fn gradient<M: ModelWrapper>(
         question.run.report(seen[0] + seen.len(), rows.len())?;
     }
     let evidence = evidence(question, name, method.parameters(), &join(uppers)?, quantity)?;
-    Ok(Answer { attribution: Attribution { values: join(values)?, evidence }, gradients: join(gradients)? })
+    Ok(Answer { values: join(values)?, gradients: join(gradients)?, evidence })
 }

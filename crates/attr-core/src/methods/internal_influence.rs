@@ -1,5 +1,6 @@
 use super::Method;
 use crate::attribution::row_totals;
+use crate::distribution::doi_text;
 use crate::expectation::{add_weighted, visit_points};
 use crate::parameter::{Parameter, Parameters, parameters};
 use crate::question::finite_rows;
@@ -28,9 +29,7 @@ impl Default for InternalInfluence {
 }
 
 parameters!(InternalInfluence {
-    distribution: "where the gradient is taken: point, linear N [QUADRATURE] [from BASELINE], gaussian SIGMA N SEED, \
-                   uniform SIZE N SEED (sizes as shares of each row's range; absolute-gaussian, absolute-uniform: \
-                   not), or A times B",
+    distribution: concat!("where the gradient is taken: ", doi_text!()),
     multiply: "whether to multiply by the value minus the distribution's baseline",
 });
 
@@ -78,7 +77,7 @@ impl InternalInfluence {
                 ground.complete(question, doi_cut, baseline, &values, &mut evidence)?;
             }
         }
-        Ok(Attribution { values, evidence })
+        Attribution::new(values, evidence)
     }
 }
 

@@ -119,7 +119,7 @@ impl<M: ModelWrapper> Method<M> for Occlusion {
         }
         evidence.evaluations += total;
         let values = sums.iter().zip(&ground.values).map(|(sum, value)| value.like(&sum.mean()));
-        Ok(Attribution { values: values.collect::<Result<_>>()?, evidence })
+        Attribution::new(values.collect::<Result<_>>()?, evidence)
     }
 }
 

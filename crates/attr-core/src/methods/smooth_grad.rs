@@ -116,7 +116,7 @@ impl<M: ModelWrapper> Method<M> for SmoothGrad {
         }
         let mut evidence = ground.evidence(question, name, self.parameters())?;
         evidence.evaluations += samples * question.rows();
-        Ok(Attribution { values, evidence })
+        Attribution::new(values, evidence)
     }
 }
 

@@ -1,0 +1,93 @@
+//! Batch norm folded into the layer before it: a graph to a graph.
+
+use std::collections::HashMap;
+
+use ndarray::{Array1, ArrayD, Axis};
+
+use crate::{Error, Graph, Node, NodeId, Op, Param, ParamId, Result};
+
+impl Graph {
+    /// The same function with each batch norm folded into the convolution or linear layer before it, where
+    /// nothing else reads that layer. The folded layer has the batch norm's name, since it has its value; the
+    /// name of the other is gone. A batch norm behind anything else stays.
+    ///
+    /// New weights are `w * s` and `(b - mean) * s + beta` with `s = gamma / sqrt(variance + epsilon)`, worked
+    /// out in double precision and kept in the precision of the old ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Graph`] if the numbers of a batch norm are on a device: fold before compiling.
+    pub fn fold_batch_norm(&self) -> Result<Graph> {
+        let mut readers = vec![0; self.nodes().len()];
+        let read = self.nodes().iter().flat_map(|node| &node.inputs).chain(self.outputs());
+        read.for_each(|&id| readers[id] += 1);
+        // From the batch norm to the layer it goes into.
+        let folded: HashMap<NodeId, NodeId> = (self.nodes().iter().enumerate())
+            .filter(|(_, node)| matches!(node.op, Op::BatchNorm { .. }))
+            .map(|(id, node)| (id, node.inputs[0]))
+            .filter(|&(_, before)| readers[before] == 1 && takes(self.node(before)))
+            .collect();
+        let gone: Vec<_> = folded.values().copied().collect();
+
+        let mut graph = Graph::default();
+        let mut params: HashMap<ParamId, ParamId> = HashMap::new();
+        let mut ids: Vec<NodeId> = Vec::new();
+        for (id, node) in self.nodes().iter().enumerate() {
+            if gone.contains(&id) {
+                ids.push(NodeId::MAX);
+                continue;
+            }
+            let (layer, own) = match folded.get(&id) {
+                Some(&before) => {
+                    let [weight, bias] = self.fold(self.node(before), node)?;
+                    (self.node(before), vec![graph.param(weight), graph.param(bias)])
+                }
+                None => {
+                    let place = |&old: &ParamId| {
+                        *params.entry(old).or_insert_with(|| graph.param(self.params()[old].clone()))
+                    };
+                    (node, node.params.iter().map(place).collect())
+                }
+            };
+            let inputs: Vec<_> = layer.inputs.iter().map(|&id| ids[id]).collect();
+            ids.push(match layer.op {
+                Op::Input => graph.input(&node.name, &node.shape.at(1)[1..])?,
+                _ => graph.add(&node.name, layer.op.clone(), &inputs, &own)?,
+            });
+        }
+        graph.set_outputs(&self.outputs().iter().map(|&id| ids[id]).collect::<Vec<_>>())?;
+        Ok(graph)
+    }
+
+    /// The weight and bias of a layer with the batch norm behind it.
+    fn fold(&self, layer: &Node, norm: &Node) -> Result<[Param; 2]> {
+        let Op::BatchNorm { epsilon } = norm.op else { unreachable!("BUG: not a batch norm") };
+        let numbers = |node: &Node, index: usize| -> Result<ArrayD<f64>> {
+            let numbers = self.params()[node.params[index]].to_f64();
+            numbers
+                .ok_or_else(|| Error::graph(&node.name, "its numbers are on a device: fold before compiling"))
+        };
+        let row = |index: usize| -> Result<Array1<f64>> { Ok(numbers(norm, index)?.into_iter().collect()) };
+        let [gamma, beta, mean, variance] = [row(0)?, row(1)?, row(2)?, row(3)?];
+        let scale = gamma / (variance + epsilon).sqrt();
+        let mut weight = numbers(layer, 0)?;
+        for (mut part, &scale) in weight.axis_iter_mut(Axis(0)).zip(&scale) {
+            part *= scale;
+        }
+        let bias: Array1<f64> = match layer.params.len() {
+            2 => numbers(layer, 1)?.into_iter().collect(),
+            _ => Array1::zeros(scale.len()),
+        };
+        let bias = (bias - mean) * &scale + beta;
+        Ok(match &self.params()[layer.params[0]] {
+            Param::F32(_) => [weight.mapv(|x| x as f32).into(), bias.mapv(|x| x as f32).into()],
+            _ => [weight.into(), bias.into()],
+        })
+    }
+}
+
+/// Whether a batch norm can go into a layer: it has a weight for each channel.
+fn takes(node: &Node) -> bool {
+    // Behind a linear layer of more axes, the channels of the batch norm are not the last ones.
+    matches!(node.op, Op::Conv(_)) || (matches!(node.op, Op::Linear) && node.shape.rank() == 2)
+}

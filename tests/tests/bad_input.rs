@@ -7,8 +7,8 @@ use attr_core::methods::{
     SmoothGrad,
 };
 use attr_core::{
-    Activation, Baseline, Cut, Doi, Graph, GraphModel, ModelWrapper, Op, Parameters, Pool, Progress, Qoi,
-    Quadrature, Run,
+    Activation, Baseline, Conv, ConvTranspose, Cut, Doi, Graph, GraphModel, ModelWrapper, Op, Parameters,
+    Pool, Progress, Qoi, Quadrature, Run,
 };
 use attr_tests::networks::{conv_one, multi_layer, two_inputs, two_outputs};
 use attr_tests::reference::Reference;
@@ -396,6 +396,35 @@ fn graphs() {
     let pool = Pool { kernel, stride, padding: vec![(1, 1)], dilation, ceil: false };
     let error = graph.add("pool", attr_core::Op::MaxPool(pool), &[line], &[]).unwrap_err().to_string();
     assert!(error.contains("\"pool\"") && error.contains("padding"), "{error}");
+    let map = graph.input("map", &[4, 3, 3]).unwrap();
+    let weights = [&[4, 2, 3, 3][..], &[4, 2, 3], &[3, 2, 3, 3], &[4, usize::MAX, 0, 3], &[6]];
+    let [weight, line, other, none, bias] =
+        weights.map(|dims| graph.param(attr_core::Param::OnDevice(dims.into())));
+    let plain = Conv { groups: 2, ..Conv::square(2, 1) };
+    let far = |padding: usize| Conv { padding: vec![(padding, 0); 2], ..plain.clone() };
+    for (conv, output_padding, params, part) in [
+        (plain.clone(), vec![0; 2], &[line][..], "weight [4, 2, 3]: expected attributes for 1 spatial axes"),
+        (plain.clone(), vec![0], &[weight], "attributes for 2 spatial axes, found [2, 2, 2, 1]"),
+        (plain.clone(), vec![0, 2], &[weight], "output padding below stride 2 or dilation 1, found 2"),
+        (far(7), vec![0; 2], &[weight], "padding (7, 0) leaves nothing of 7 entries"),
+        (far(usize::MAX), vec![0; 2], &[weight], "leaves nothing"),
+        (Conv { stride: vec![usize::MAX; 2], ..plain.clone() }, vec![0; 2], &[weight], "too large"),
+        (Conv { dilation: vec![0; 2], ..plain.clone() }, vec![0; 2], &[weight], "at least 1"),
+        (
+            Conv { groups: 3, ..plain.clone() },
+            vec![0; 2],
+            &[weight],
+            "groups that divide 4 channels, found 3",
+        ),
+        (Conv { groups: 0, ..plain.clone() }, vec![0; 2], &[weight], "found 0"),
+        (plain.clone(), vec![0; 2], &[other], "expected 4 input channels, found 3"),
+        (plain.clone(), vec![0; 2], &[none], "too many channels"),
+        (Conv { groups: 1, ..plain.clone() }, vec![0; 2], &[weight, bias], "bias: expected [2], found [6]"),
+    ] {
+        let op = Op::ConvTranspose(ConvTranspose { conv, output_padding });
+        let error = graph.add("up", op, &[map], params).unwrap_err().to_string();
+        assert!(error.contains("\"up\": transposed convolution: ") && error.contains(part), "{error}");
+    }
     let error = graph.add("x", attr_core::Op::Identity, &[x], &[]).unwrap_err().to_string();
     assert!(error.contains("\"x\"") && error.contains("name"), "{error}");
     let error = graph.add("late", attr_core::Op::Identity, &[7], &[]).unwrap_err().to_string();

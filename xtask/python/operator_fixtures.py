@@ -89,6 +89,15 @@ def conv(row, weight, pad=None, **attributes):
     return torch_case(layer, [draw([ROWS, *row])], [draw(weight), draw(weight[:1])])
 
 
+def conv_transpose(row, weight, crop=None, **attributes):
+    """`crop` is as a negative `pad`, for padding that is not symmetric."""
+    function = [F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d][len(row) - 2]
+    whole = lambda x, w, b: function(x, w, b, **attributes)
+    layer = lambda x, w, b: F.pad(whole(x, w, b), [-n for n in crop]) if crop else whole(x, w, b)
+    bias = [weight[1] * attributes.get("groups", 1)]
+    return torch_case(layer, [draw([ROWS, *row])], [draw(weight), draw(bias)])
+
+
 def pool(function, row, pad=None, fill=0.0, **attributes):
     layer = lambda x: function(F.pad(x, pad, value=fill) if pad else x, **attributes)
     return torch_case(layer, [distinct([ROWS, *row])])
@@ -192,6 +201,31 @@ CASES = {
     "resize to one, linear, half-pixel": lambda: onnx_resize([2, 4, 5], (1, 1), "linear", "half_pixel"),
     "resize to one, linear, pytorch half-pixel": lambda: onnx_resize([2, 4, 5], (1, 1), "linear", "pytorch_half_pixel"),
     "resize up, linear, asymmetric": lambda: onnx_resize([2, 3, 4], (7, 5), "linear", "asymmetric"),
+    "transposed conv overlapping": lambda: conv_transpose([2, 4, 3], [2, 3, 4, 4], stride=2, padding=1),
+    "transposed conv asymmetric padding": lambda: conv_transpose([2, 4, 5], [2, 2, 3, 3], crop=(3, 1, 0, 2)),
+    "transposed conv output padding": lambda: conv_transpose(
+        [2, 4, 3], [2, 3, 3, 3], stride=2, padding=1, output_padding=1
+    ),
+    "transposed conv output padding larger than the stride": lambda: conv_transpose(
+        [2, 3, 4], [2, 2, 2, 2], dilation=(3, 4), output_padding=(2, 3)
+    ),
+    "transposed conv stride, dilation and asymmetric padding": lambda: conv_transpose(
+        [2, 4, 5], [2, 3, 2, 3], crop=(2, 3, 1, 0), stride=(2, 3), dilation=(2, 1), output_padding=(1, 2)
+    ),
+    "transposed conv groups, stride and padding": lambda: conv_transpose(
+        [6, 3, 4], [6, 2, 3, 3], stride=2, padding=1, output_padding=(1, 0), groups=3
+    ),
+    "transposed conv 1-d with stride, dilation, padding and groups": lambda: conv_transpose(
+        [4, 6], [4, 2, 3], crop=(2, 1), stride=2, dilation=2, output_padding=1, groups=2
+    ),
+    "transposed conv 3-d with stride, padding and dilation": lambda: conv_transpose(
+        [2, 3, 2, 3],
+        [2, 2, 2, 2, 2],
+        crop=(1, 1, 0, 1, 1, 0),
+        stride=(1, 2, 1),
+        dilation=(1, 1, 2),
+        output_padding=(0, 1, 1),
+    ),
 }
 
 entries = [f"{json.dumps(name)}: {json.dumps(make(), separators=(',', ':'))}" for name, make in CASES.items()]

@@ -93,6 +93,7 @@ impl Kernels for Candle {
     fn unsupported(&self, op: &Op) -> Option<String> {
         let axes = match op {
             Op::Conv(conv) => conv.stride.len(),
+            Op::ConvTranspose(transpose) => transpose.conv.stride.len(),
             Op::MaxPool(pool) | Op::AveragePool { pool, .. } => pool.kernel.len(),
             Op::Resize(resize) => resize.size.len(),
             _ => 1,
@@ -121,6 +122,7 @@ fn known(op: &Op) -> Option<String> {
         | Op::Constant
         | Op::Identity
         | Op::Conv(_)
+        | Op::ConvTranspose(_)
         | Op::Linear
         | Op::BatchNorm { .. }
         | Op::Activation(_)
@@ -152,6 +154,10 @@ fn forward(op: &Op, inputs: &[&CandleTensor], params: &[&CandleTensor]) -> candl
         Op::Conv(conv) => match params {
             [weight, bias] => apply3(&conv::Forward(conv), x(), weight, bias),
             _ => apply2(&conv::Forward(conv), x(), params[0]),
+        },
+        Op::ConvTranspose(transpose) => match params {
+            [weight, bias] => apply3(&conv::TransposedForward(transpose), x(), weight, bias),
+            _ => apply2(&conv::TransposedForward(transpose), x(), params[0]),
         },
         Op::Linear => match params {
             [weight, bias] => apply3(&linear::Forward, x(), weight, bias),
@@ -199,6 +205,9 @@ fn cotangent(op: &Op, call: &Vjp<'_, CandleTensor>, slot: usize) -> candle_core:
     match op {
         Op::Identity => Ok(c.0.clone()),
         Op::Conv(conv) => apply2(&conv::Backward(conv, dims), c, call.params[0]),
+        Op::ConvTranspose(transpose) => {
+            apply2(&conv::TransposedBackward(&transpose.conv, dims), c, call.params[0])
+        }
         Op::Linear => apply2(&linear::Backward, c, call.params[0]),
         Op::BatchNorm { epsilon } => {
             let scale = batch_norm_scale(call.params, *epsilon)?;

@@ -3,8 +3,8 @@
 
 use attr_candle::{Candle, CandleTensor};
 use attr_core::{
-    Activation, Conv, Coordinates, Dim, Interpolation, Kernels, Op, Pool, Precision, Resize, Saves, Shape,
-    Tensor, Vjp,
+    Activation, Conv, ConvTranspose, Coordinates, Dim, Interpolation, Kernels, Op, Pool, Precision, Resize,
+    Saves, Shape, Tensor, Vjp,
 };
 use ndarray::{ArrayD, IxDyn, arr1};
 
@@ -71,6 +71,27 @@ fn convolutions() -> Vec<Case> {
         conv("many tiles with stride", [2, 2], [(3, 3); 2], [1, 1], 1, &[1, 3, 120, 121], &[17, 3, 7, 7]),
         conv("many groups", [2, 2], [(2, 2); 2], [1, 1], 50, &[1, 50, 60, 61], &[50, 1, 5, 5]),
     ]
+}
+
+/// The transpose of each convolution: from its output to its input, with output padding where that is longer
+/// than it has to be.
+fn transposed_convolutions() -> Vec<Case> {
+    let transpose = |case: Case| {
+        let Op::Conv(conv) = &case.op else { unreachable!() };
+        let (x, w) = (&case.inputs[0], &case.params[0]);
+        let y = [&[x[0], w[0]], &windows(conv, x, w)[..]].concat();
+        let tight = ConvTranspose { conv: conv.clone(), output_padding: vec![0; conv.stride.len()] };
+        let left = |i: usize| x[i + 2] - tight.entries(i, y[i + 2], w[i + 2]);
+        let output_padding = (0..conv.stride.len()).map(left).collect();
+        let op = Op::ConvTranspose(ConvTranspose { output_padding, ..tight });
+        Case {
+            name: format!("transposed {}", case.name),
+            op,
+            inputs: vec![y],
+            params: vec![w.clone(), vec![x[1]]],
+        }
+    };
+    convolutions().into_iter().map(transpose).collect()
 }
 
 fn others() -> Vec<Case> {
@@ -170,6 +191,10 @@ fn others() -> Vec<Case> {
     cases
 }
 
+fn all() -> Vec<Case> {
+    [convolutions(), transposed_convolutions(), others()].into_iter().flatten().collect()
+}
+
 /// Numbers between -1.1 and 1.1 without a pattern, no two alike and none near zero.
 fn numbers(dims: &[usize], seed: usize) -> ArrayD<f64> {
     let at =
@@ -232,6 +257,15 @@ fn assert_close(name: &str, found: &ArrayD<f64>, expected: &ArrayD<f64>, toleran
     }
 }
 
+/// How many windows a convolution has along each spatial axis.
+fn windows(conv: &Conv, x: &[usize], w: &[usize]) -> Vec<usize> {
+    let along = |i: usize| {
+        let extent = (w[i + 2] - 1) * conv.dilation[i] + 1;
+        (x[i + 2] + conv.padding[i].0 + conv.padding[i].1 - extent) / conv.stride[i] + 1
+    };
+    (0..conv.stride.len()).map(along).collect()
+}
+
 /// The definition of a convolution, one product at a time.
 fn naive_convolution(
     conv: &Conv,
@@ -240,12 +274,7 @@ fn naive_convolution(
     bias: Option<&ArrayD<f64>>,
 ) -> ArrayD<f64> {
     let axes = conv.stride.len();
-    let out: Vec<_> = (0..axes)
-        .map(|i| {
-            let extent = (w.shape()[i + 2] - 1) * conv.dilation[i] + 1;
-            (x.shape()[i + 2] + conv.padding[i].0 + conv.padding[i].1 - extent) / conv.stride[i] + 1
-        })
-        .collect();
+    let out = windows(conv, x.shape(), w.shape());
     let per_group = w.shape()[0] / conv.groups;
     ArrayD::from_shape_fn([&[x.shape()[0], w.shape()[0]], &out[..]].concat(), |at| {
         let start = bias.map_or(0.0, |bias| bias[[at[1]]]);
@@ -276,10 +305,25 @@ fn convolution_is_its_definition() {
     }
 }
 
+/// `<transposed(y) - bias, x> = <y, conv(x)>` in every part of `x` and `y`.
+#[test]
+fn transposed_convolution_is_the_adjoint_of_the_definition() {
+    for case in transposed_convolutions() {
+        let Op::ConvTranspose(transpose) = &case.op else { unreachable!() };
+        let (inputs, params) = (case.inputs(), case.params());
+        let y = case.forward(Precision::F64, &inputs);
+        let x = numbers(y.shape(), 5);
+        let expected = (&inputs[0] * &naive_convolution(&transpose.conv, &x, &params[0], None)).sum();
+        let bias = params[1].to_shape([&[params[1].len()], &vec![1; y.ndim() - 2][..]].concat()).unwrap();
+        let found = ((&y - &bias) * &x).sum();
+        assert!((found - expected).abs() < 1e-10 * y.len() as f64, "{}: {found} {expected}", case.name);
+    }
+}
+
 /// `<conv(x) - conv(0), c> = <x, vjp(c)>` in every part of `x` and `c`: a convolution's vjp is its adjoint.
 #[test]
 fn convolution_cotangent_is_the_adjoint() {
-    for case in convolutions() {
+    for case in convolutions().into_iter().chain(transposed_convolutions()) {
         let inputs = case.inputs();
         let y = case.forward(Precision::F64, &inputs) - case.forward(Precision::F64, &[&inputs[0] * 0.0]);
         let c = numbers(y.shape(), 5);
@@ -291,8 +335,8 @@ fn convolution_cotangent_is_the_adjoint() {
 #[test]
 fn cotangents_are_finite_differences() {
     // Large convolutions are left to the adjoint.
-    let small = |case: &Case| !case.name.starts_with("many");
-    for case in convolutions().into_iter().filter(small).chain(others()) {
+    let small = |case: &Case| !case.name.contains("many");
+    for case in all().into_iter().filter(small) {
         let inputs = case.inputs();
         let c = numbers(case.forward(Precision::F64, &inputs).shape(), 5);
         let cotangents = case.vjp(Precision::F64, &inputs, &c);
@@ -321,7 +365,7 @@ fn cotangents_are_finite_differences() {
 
 #[test]
 fn single_precision_is_close_to_double() {
-    for case in convolutions().into_iter().chain(others()) {
+    for case in all() {
         let inputs = case.inputs();
         let y = case.forward(Precision::F64, &inputs);
         assert_close(&case.name, &case.forward(Precision::F32, &inputs), &y, SINGLE);
@@ -338,7 +382,7 @@ fn single_precision_is_close_to_double() {
 fn one_thread_and_two_give_the_same_bits() {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let (one, two) = (pool(1), pool(2));
-    for case in convolutions().into_iter().chain(others()) {
+    for case in all() {
         let inputs = case.inputs();
         let c = numbers(case.forward(Precision::F32, &inputs).shape(), 5);
         let both = || (case.forward(Precision::F32, &inputs), case.vjp(Precision::F32, &inputs, &c));
@@ -349,9 +393,8 @@ fn one_thread_and_two_give_the_same_bits() {
 #[test]
 fn a_row_alone_gives_the_same_bits_as_in_a_batch() {
     let batched = ["plain", "same", "stride", "groups", "depthwise", "many tiles", "linear", "batch norm"];
-    for mut case in
-        convolutions().into_iter().chain(others()).filter(|case| batched.contains(&case.name.as_str()))
-    {
+    let batched = |case: &Case| batched.contains(&case.name.trim_start_matches("transposed "));
+    for mut case in all().into_iter().filter(batched) {
         case.inputs[0][0] = 13;
         let inputs = case.inputs();
         let y = case.forward(Precision::F32, &inputs);
@@ -425,8 +468,13 @@ fn what_is_not_there_is_refused() {
     let kernels = Candle::cpu(Precision::F32);
     let conv = Conv { stride: vec![1; 3], padding: vec![(0, 0); 3], dilation: vec![1; 3], groups: 1 };
     assert_eq!(
-        kernels.unsupported(&Op::Conv(conv)).unwrap(),
+        kernels.unsupported(&Op::Conv(conv.clone())).unwrap(),
         "convolution along 3 spatial axes: expected 1 or 2"
+    );
+    let transpose = ConvTranspose { conv, output_padding: vec![0; 3] };
+    assert_eq!(
+        kernels.unsupported(&Op::ConvTranspose(transpose)).unwrap(),
+        "transposed convolution along 3 spatial axes: expected 1 or 2"
     );
     // An error of candle's own arrives as one line.
     let (a, b) = (numbers(&[2, 3], 0), numbers(&[4, 5], 1));

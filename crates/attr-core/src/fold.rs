@@ -7,9 +7,9 @@ use ndarray::{Array1, ArrayD, Axis};
 use crate::{Error, Graph, Node, NodeId, Op, Param, ParamId, Result};
 
 impl Graph {
-    /// The same function with each batch norm folded into the convolution or linear layer before it, where
-    /// nothing else reads that layer. The folded layer has the batch norm's name, since it has its value; the
-    /// name of the other is gone. A batch norm behind anything else stays.
+    /// The same function with each batch norm folded into the convolution (transposed or not) or linear layer
+    /// before it, where nothing else reads that layer. The folded layer has the batch norm's name, since it has
+    /// its value; the name of the other is gone. A batch norm behind anything else stays.
     ///
     /// New weights are `w * s` and `(b - mean) * s + beta` with `s = gamma / sqrt(variance + epsilon)`, worked
     /// out in double precision and kept in the precision of the old ones.
@@ -71,8 +71,16 @@ impl Graph {
         let [gamma, beta, mean, variance] = [row(0)?, row(1)?, row(2)?, row(3)?];
         let scale = gamma / (variance + epsilon).sqrt();
         let mut weight = numbers(layer, 0)?;
-        for (mut part, &scale) in weight.axis_iter_mut(Axis(0)).zip(&scale) {
-            part *= scale;
+        match &layer.op {
+            // Each group has so many of the input channels, axis 0, and its output channels in axis 1.
+            Op::ConvTranspose(transpose) => {
+                let (ins, outs) = (weight.len_of(Axis(0)) / transpose.conv.groups, weight.len_of(Axis(1)));
+                for (channel, mut kernels) in weight.axis_iter_mut(Axis(0)).enumerate() {
+                    let scale = scale.iter().skip(channel / ins * outs);
+                    kernels.axis_iter_mut(Axis(0)).zip(scale).for_each(|(mut kernel, &s)| kernel *= s);
+                }
+            }
+            _ => weight.axis_iter_mut(Axis(0)).zip(&scale).for_each(|(mut part, &s)| part *= s),
         }
         let bias: Array1<f64> = match layer.params.len() {
             2 => numbers(layer, 1)?.into_iter().collect(),
@@ -89,5 +97,6 @@ impl Graph {
 /// Whether a batch norm can go into a layer: it has a weight for each channel.
 fn takes(node: &Node) -> bool {
     // Behind a linear layer of more axes, the channels of the batch norm are not the last ones.
-    matches!(node.op, Op::Conv(_)) || (matches!(node.op, Op::Linear) && node.shape.rank() == 2)
+    matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_))
+        || (matches!(node.op, Op::Linear) && node.shape.rank() == 2)
 }

@@ -1,6 +1,6 @@
 //! The shape of a layer's output from the shapes of its inputs, checked.
 
-use crate::op::{Conv, Op, Pool};
+use crate::op::{Conv, ConvTranspose, Op, Pool};
 use crate::{Dim, Shape};
 
 /// The output's shape, or what is wrong with the inputs or parameters, in words.
@@ -22,6 +22,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Shape], params: &[Vec<usize>]) -> Result
             Ok(inputs[0].clone())
         }
         Op::Conv(conv) => convolution(conv, inputs[0], params),
+        Op::ConvTranspose(transpose) => transposed_convolution(transpose, inputs[0], params),
         Op::Linear => linear(inputs[0], params),
         Op::BatchNorm { .. } => {
             let channels = fixed(inputs[0], 1)?;
@@ -112,7 +113,7 @@ fn arity(op: &Op) -> (usize, usize) {
 fn parameters(op: &Op) -> (usize, usize) {
     match op {
         Op::Constant => (1, 1),
-        Op::Conv(_) | Op::Linear => (1, 2),
+        Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear => (1, 2),
         Op::BatchNorm { .. } => (4, 4),
         _ => (0, 0),
     }
@@ -155,9 +156,7 @@ pub(crate) fn windows(
     dilation: usize,
     ceil: bool,
 ) -> Result<usize, String> {
-    if stride == 0 || dilation == 0 || kernel == 0 {
-        return Err("expected kernel, stride and dilation of at least 1".into());
-    }
+    at_least_one(kernel, stride, dilation)?;
     let too_large = || "kernel or padding is too large".to_string();
     let extent = (kernel - 1).checked_mul(dilation).and_then(|n| n.checked_add(1)).ok_or_else(too_large)?;
     let padded = size.checked_add(padding.0).and_then(|n| n.checked_add(padding.1)).ok_or_else(too_large)?;
@@ -172,6 +171,39 @@ pub(crate) fn windows(
     Ok(count)
 }
 
+/// The number of entries that a transposed convolution gives along one axis.
+pub(crate) fn entries(
+    transpose: &ConvTranspose,
+    axis: usize,
+    size: usize,
+    kernel: usize,
+) -> Result<usize, String> {
+    let ConvTranspose { conv, output_padding } = transpose;
+    let (stride, dilation, beyond) = (conv.stride[axis], conv.dilation[axis], output_padding[axis]);
+    at_least_one(kernel, stride, dilation)?;
+    if beyond >= stride.max(dilation) {
+        return Err(format!(
+            "expected output padding below stride {stride} or dilation {dilation}, found {beyond}"
+        ));
+    }
+    let last = size.checked_sub(1).and_then(|n| n.checked_mul(stride));
+    let extent = (kernel - 1).checked_mul(dilation).and_then(|n| n.checked_add(1));
+    let reached = last.zip(extent).and_then(|(last, extent)| last.checked_add(extent)?.checked_add(beyond));
+    let reached = reached.ok_or("kernel or stride is too large")?;
+    let padding = conv.padding[axis];
+    match reached.checked_sub(padding.0).and_then(|n| n.checked_sub(padding.1)) {
+        None | Some(0) => Err(format!("padding {padding:?} leaves nothing of {reached} entries")),
+        Some(left) => Ok(left),
+    }
+}
+
+fn at_least_one(kernel: usize, stride: usize, dilation: usize) -> Result<(), String> {
+    match [kernel, stride, dilation].contains(&0) {
+        true => Err("expected kernel, stride and dilation of at least 1".into()),
+        false => Ok(()),
+    }
+}
+
 fn check_spatial(what: &str, axes: usize, lens: &[usize]) -> Result<(), String> {
     match lens.iter().all(|&len| len == axes) {
         true => Ok(()),
@@ -181,10 +213,7 @@ fn check_spatial(what: &str, axes: usize, lens: &[usize]) -> Result<(), String> 
 
 fn convolution(conv: &Conv, input: &Shape, params: &[Vec<usize>]) -> Result<Shape, String> {
     let weight = &params[0];
-    let axes = weight
-        .len()
-        .checked_sub(2)
-        .ok_or_else(|| format!("weight: expected rank 3 or more, found {weight:?}"))?;
+    let axes = kernel_axes(weight)?;
     check_spatial("convolution", axes, &[conv.stride.len(), conv.padding.len(), conv.dilation.len()])?;
     let sizes = spatial(input, axes)?;
     let channels = fixed(input, 1)?;
@@ -208,6 +237,37 @@ fn convolution(conv: &Conv, input: &Shape, params: &[Vec<usize>]) -> Result<Shap
         .map(|i| windows(sizes[i], weight[i + 2], conv.stride[i], conv.padding[i], conv.dilation[i], false))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(with_spatial(Dim::Fixed(weight[0]), input, &out))
+}
+
+fn transposed_convolution(
+    transpose: &ConvTranspose,
+    input: &Shape,
+    params: &[Vec<usize>],
+) -> Result<Shape, String> {
+    let (ConvTranspose { conv, output_padding }, weight) = (transpose, &params[0]);
+    let axes = kernel_axes(weight)?;
+    let lens = [conv.stride.len(), conv.padding.len(), conv.dilation.len(), output_padding.len()];
+    check_spatial(&format!("weight {weight:?}"), axes, &lens)?;
+    let sizes = spatial(input, axes)?;
+    let channels = fixed(input, 1)?;
+    if conv.groups == 0 || !channels.is_multiple_of(conv.groups) {
+        return Err(format!("expected groups that divide {channels} channels, found {}", conv.groups));
+    }
+    if weight[0] != channels {
+        return Err(format!("weight {weight:?}: expected {channels} input channels, found {}", weight[0]));
+    }
+    let out_channels = weight[1].checked_mul(conv.groups).ok_or("too many channels")?;
+    if let Some(bias) = params.get(1) {
+        expect_dims("bias", bias, &[out_channels])?;
+    }
+    let out =
+        (0..axes).map(|i| entries(transpose, i, sizes[i], weight[i + 2])).collect::<Result<Vec<_>, _>>()?;
+    Ok(with_spatial(Dim::Fixed(out_channels), input, &out))
+}
+
+/// How many spatial axes the weight of a convolution has.
+fn kernel_axes(weight: &[usize]) -> Result<usize, String> {
+    weight.len().checked_sub(2).ok_or_else(|| format!("weight: expected rank 3 or more, found {weight:?}"))
 }
 
 fn pooling(pool: &Pool, input: &Shape) -> Result<Shape, String> {

@@ -44,7 +44,7 @@ pub use kernels::{Kernels, Vjp};
 pub use methods::Method;
 pub use model::{Gradient, LayeredModel, ModelWrapper, Place, Point};
 pub use noise::Noise;
-pub use op::{Activation, Conv, Coordinates, Interpolation, Op, Pool, Resize, Saves};
+pub use op::{Activation, Conv, ConvTranspose, Coordinates, Interpolation, Op, Pool, Resize, Saves};
 pub use parameter::{Parameter, Parameters};
 pub use quadrature::Quadrature;
 pub use quantity::{Evaluation, Qoi, Quantity, Reduce, Seen, Squash};

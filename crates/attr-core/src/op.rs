@@ -20,6 +20,9 @@ pub enum Op {
     /// Cross-correlation, as networks use it. Parameters: weight `[out, in / groups, kernel...]`, then
     /// optionally bias `[out]`.
     Conv(Conv),
+    /// The transpose of a convolution as a linear map. Parameters: weight `[in, out / groups, kernel...]`,
+    /// then optionally bias `[out]`.
+    ConvTranspose(ConvTranspose),
     /// `x W^T + b` over the last axis. Parameters: weight `[out, in]`, then optionally bias `[out]`.
     Linear,
     /// `(x - mean) / sqrt(variance + epsilon) * gamma + beta` by channel (axis 1). Parameters, each
@@ -128,6 +131,29 @@ impl Conv {
             dilation: vec![1; 2],
             groups: 1,
         }
+    }
+}
+
+/// Attributes of a transposed convolution: a layer that gives, but for its bias, the cotangent of the input
+/// of the convolution with attributes `conv` and the same weight (Dumoulin and Visin 2016, arXiv 1603.07285).
+///
+/// Input entry `i` with kernel entry `k` adds to output entry `i * stride + k * dilation - padding` along each
+/// spatial axis; so padding is cut off what is given. Several lengths of the convolution's input give as many
+/// windows, of which the output padding names one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConvTranspose {
+    /// The convolution that this is the transpose of.
+    pub conv: Conv,
+    /// More entries at the end of each spatial axis, fewer than its stride or its dilation.
+    pub output_padding: Vec<usize>,
+}
+
+impl ConvTranspose {
+    /// How many entries the output has along a spatial axis, for an input of `size` and a kernel of `kernel`
+    /// entries: `(size - 1) * stride - padding + dilation * (kernel - 1) + output_padding + 1`; 0 where that
+    /// can't be.
+    pub fn entries(&self, axis: usize, size: usize, kernel: usize) -> usize {
+        crate::infer::entries(self, axis, size, kernel).unwrap_or(0)
     }
 }
 
@@ -394,6 +420,7 @@ impl Op {
             Op::Constant => "constant",
             Op::Identity => "identity",
             Op::Conv(_) => "convolution",
+            Op::ConvTranspose(_) => "transposed convolution",
             Op::Linear => "linear",
             Op::BatchNorm { .. } => "batch norm",
             Op::Activation(activation) => match activation {

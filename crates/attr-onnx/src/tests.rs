@@ -219,6 +219,82 @@ fn automatic_padding_is_made_explicit() {
     }
 }
 
+/// A transposed convolution of four entries with a kernel of three.
+fn transposed(opset: i64, told: impl Fn(NodeProto) -> NodeProto) -> Result<Graph, Error> {
+    let layer = told(node("ConvTranspose", "up", &["x", "w", "b"], &["y"]));
+    import(opset, &[0, 2, 4], vec![floats("w", &[2, 3, 3]), floats("b", &[3])], vec![layer])
+}
+
+/// As ONNX Runtime does, whose values are those of the padding expected here.
+#[test]
+fn padding_of_transposed_convolutions() {
+    type Told = fn(NodeProto) -> NodeProto;
+    let cases: [(Told, (usize, usize), &str); 11] = [
+        (|n| n, (0, 0), "[B, 3, 6]"),
+        (|n| n.ints("strides", &[2]).ints("pads", &[1, 2]), (1, 2), "[B, 3, 6]"),
+        (|n| n.ints("strides", &[2]).ints("output_padding", &[1]), (0, 0), "[B, 3, 10]"),
+        (|n| n.ints("strides", &[2]).text("auto_pad", "VALID"), (0, 0), "[B, 3, 9]"),
+        (|n| n.ints("strides", &[2]).text("auto_pad", "SAME_UPPER"), (0, 1), "[B, 3, 8]"),
+        (|n| n.ints("strides", &[2]).text("auto_pad", "SAME_LOWER"), (1, 0), "[B, 3, 8]"),
+        (|n| n.ints("strides", &[2]).ints("output_shape", &[8]), (1, 0), "[B, 3, 8]"),
+        (|n| n.ints("strides", &[2]).ints("output_shape", &[6]).ints("pads", &[0, 3]), (2, 1), "[B, 3, 6]"),
+        (
+            |n| n.ints("strides", &[2]).ints("output_shape", &[6]).text("auto_pad", "SAME_UPPER"),
+            (1, 2),
+            "[B, 3, 6]",
+        ),
+        (
+            |n| n.ints("strides", &[2]).ints("output_shape", &[8]).ints("output_padding", &[1]),
+            (1, 1),
+            "[B, 3, 8]",
+        ),
+        (
+            |n| n.ints("dilations", &[2]).ints("kernel_shape", &[3]).text("auto_pad", "SAME_UPPER"),
+            (2, 2),
+            "[B, 3, 4]",
+        ),
+    ];
+    for (told, padding, expected) in cases {
+        let graph = transposed(17, told).unwrap();
+        let Op::ConvTranspose(op) = &graph.node(1).op else { panic!("expected a transposed convolution") };
+        assert_eq!((&op.conv.padding[..], shape(&graph).as_str()), (&[padding][..], expected));
+    }
+}
+
+#[test]
+fn transposed_convolutions_that_are_refused() {
+    type Told = fn(NodeProto) -> NodeProto;
+    let cases: [(i64, Told, &str); 8] = [
+        (
+            17,
+            |n| n.ints("output_shape", &[7]),
+            "ConvTranspose to [7] entries, more than it reaches (layer \"up\")",
+        ),
+        (
+            17,
+            |n| n.ints("strides", &[4]).text("auto_pad", "SAME_UPPER"),
+            "to [16] entries, more than it reaches",
+        ),
+        (10, |n| n.ints("output_shape", &[5]), "operator set 10 with an odd padding"),
+        (17, |n| n.ints("output_shape", &[1, 3, 5]), "attribute output_shape: expected 1 numbers"),
+        (17, |n| n.ints("output_shape", &[0]), "padding (3, 3) leaves nothing of 6 entries"),
+        (17, |n| n.ints("output_padding", &[1]), "output padding below stride 1"),
+        (17, |n| n.ints("kernel_shape", &[4]), "expected a kernel of [4]"),
+        (17, |n| n.int("group", 3), "groups that divide 2 channels"),
+    ];
+    for (opset, told, part) in cases {
+        let message = message(transposed(opset, told));
+        assert!(message.contains(part) && message.contains("\"up\""), "{message}");
+    }
+    assert!(transposed(10, |n| n.ints("output_shape", &[4])).is_ok());
+    for name in ["strides", "dilations", "pads", "output_padding", "output_shape", "kernel_shape"] {
+        for (i, auto_pad) in EXTREMES.into_iter().flat_map(|i| [(i, "NOTSET"), (i, "SAME_UPPER")]) {
+            let list: &[i64] = if name == "pads" { &[i, i] } else { &[i] };
+            let _ = transposed(17, |n| n.ints("strides", &[i]).ints(name, list).text("auto_pad", auto_pad));
+        }
+    }
+}
+
 #[test]
 fn older_operator_sets() {
     let clip = node("Clip", "c", &["x"], &["y"]).float("min", 0.0).float("max", 6.0);
@@ -363,9 +439,10 @@ fn broken_bytes_are_an_error_or_a_graph() {
     }
 }
 
+const EXTREMES: [i64; 10] = [i64::MIN, i64::MAX, -1, 0, 1, 2, 3, 1 << 31, 1 << 32, 1 << 62];
+
 #[test]
 fn broken_structure_is_an_error_or_a_graph() {
-    const EXTREMES: [i64; 10] = [i64::MIN, i64::MAX, -1, 0, 1, 2, 3, 1 << 31, 1 << 32, 1 << 62];
     let mut random = Random(1);
     for bytes in fixtures() {
         let sound = ModelProto::decode(bytes).unwrap();

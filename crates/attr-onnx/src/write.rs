@@ -117,6 +117,11 @@ impl<'a> Writer<'a> {
             }
             Op::Identity => plain("Identity"),
             Op::Conv(conv) => ("Conv", convolution(conv, &self.graph.params()[node.params[0]])),
+            Op::ConvTranspose(transpose) => {
+                let mut attributes = convolution(&transpose.conv, &self.graph.params()[node.params[0]]);
+                attributes.push(ints("output_padding", &transpose.output_padding));
+                ("ConvTranspose", attributes)
+            }
             Op::Linear if self.input(node, 0).shape.rank() == 2 => ("Gemm", vec![int("transB", 1)]),
             Op::Linear => return self.product(node),
             Op::BatchNorm { epsilon } => ("BatchNormalization", vec![float("epsilon", *epsilon)]),

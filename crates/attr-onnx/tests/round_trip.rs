@@ -1,6 +1,8 @@
 //! Every kind of layer survives being written and read again, and so do networks of others' making.
 
-use attr_core::{Activation, Conv, Coordinates, Dim, Graph, Interpolation, NodeId, Op, Pool, Resize, Shape};
+use attr_core::{
+    Activation, Conv, ConvTranspose, Coordinates, Dim, Graph, Interpolation, NodeId, Op, Pool, Resize, Shape,
+};
 use ndarray::{Array1, Array2, Array3, Array4, ArrayD, IxDyn};
 
 fn check(graph: &Graph) {
@@ -97,8 +99,13 @@ fn layers_with_parameters() {
     let y = graph.add("conv", Op::Conv(conv), &[x], &[weight, bias]).unwrap();
     let params: Vec<_> = (0..4).map(|_| graph.param(counted(&[6]))).collect();
     let y = graph.add("norm", Op::BatchNorm { epsilon: 1e-3 }, &[y], &params).unwrap();
-    let y = graph.add("flat", Op::Reshape { shape: Shape::batched(&[126]) }, &[y], &[]).unwrap();
-    let (weight, bias) = (graph.param(counted(&[5, 126])), graph.param(counted(&[5])));
+    let weight = graph.param(counted(&[6, 1, 2, 3]));
+    let bias = graph.param(counted(&[3]));
+    let conv = Conv { stride: vec![3, 1], padding: vec![(1, 0), (1, 2)], dilation: vec![1, 2], groups: 3 };
+    let up = ConvTranspose { conv, output_padding: vec![2, 1] };
+    let y = graph.add("up", Op::ConvTranspose(up), &[y], &[weight, bias]).unwrap();
+    let y = graph.add("flat", Op::Reshape { shape: Shape::batched(&[243]) }, &[y], &[]).unwrap();
+    let (weight, bias) = (graph.param(counted(&[5, 243])), graph.param(counted(&[5])));
     let y = graph.add("fc", Op::Linear, &[y], &[weight, bias]).unwrap();
     graph.set_outputs(&[y]).unwrap();
     check(&graph);
@@ -110,7 +117,10 @@ fn sequences_and_doubles() {
     let x = graph.input("x", &[4, 6]).unwrap();
     let weight = graph.param(Array3::<f64>::ones((2, 4, 3)));
     let conv = Conv { stride: vec![1], padding: vec![(1, 1)], dilation: vec![1], groups: 1 };
-    let y = graph.add("conv", Op::Conv(conv), &[x], &[weight]).unwrap();
+    let y = graph.add("conv", Op::Conv(conv.clone()), &[x], &[weight]).unwrap();
+    let weight = graph.param(Array3::<f64>::ones((2, 3, 3)));
+    let up = ConvTranspose { conv, output_padding: vec![0] };
+    let y = graph.add("up", Op::ConvTranspose(up), &[y], &[weight]).unwrap();
     let weight = graph.param(Array2::<f64>::ones((5, 6)));
     let y = graph.add("fc", Op::Linear, &[y], &[weight]).unwrap();
     let y =

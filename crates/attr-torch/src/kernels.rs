@@ -76,6 +76,7 @@ impl Kernels for Torch {
     fn unsupported(&self, op: &Op) -> Option<String> {
         let axes = match op {
             Op::Conv(conv) => conv.stride.len(),
+            Op::ConvTranspose(transpose) => transpose.conv.stride.len(),
             Op::MaxPool(pool) | Op::AveragePool { pool, .. } => pool.kernel.len(),
             _ => 1,
         };
@@ -111,6 +112,7 @@ fn known(op: &Op) -> Option<String> {
         | Op::Constant
         | Op::Identity
         | Op::Conv(_)
+        | Op::ConvTranspose(_)
         | Op::Linear
         | Op::BatchNorm { .. }
         | Op::Softmax { .. }
@@ -140,6 +142,9 @@ pub(crate) fn forward(op: &Op, inputs: &[&Tensor], params: &[&Tensor]) -> Tch<Te
         Op::Constant => Ok(params[0].shallow_clone()),
         Op::Identity => Ok(x().shallow_clone()),
         Op::Conv(conv) => window::convolution(conv, x(), params[0], params.get(1).copied()),
+        Op::ConvTranspose(transpose) => {
+            window::transposed_convolution(transpose, x(), params[0], params.get(1).copied())
+        }
         Op::Linear => x().f_linear(params[0], params.get(1).copied()),
         Op::BatchNorm { epsilon } => {
             let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i| Some(params[i]));
@@ -182,6 +187,9 @@ fn cotangent(op: &Op, call: &Vjp<'_, TorchTensor>, slot: usize) -> Tch<Tensor> {
     match op {
         Op::Identity => Ok(c.shallow_clone()),
         Op::Conv(conv) => window::convolution_back(conv, c, param(0), dims),
+        Op::ConvTranspose(transpose) => {
+            window::transposed_convolution_back(&transpose.conv, c, param(0), dims)
+        }
         Op::Linear => c.f_matmul(param(0)),
         Op::BatchNorm { epsilon } => {
             let scale = param(0).f_div(&param(3).f_add_scalar(*epsilon)?.f_sqrt()?)?;

@@ -1,6 +1,6 @@
 //! Small networks of the kinds that are met in practice, with seeded weights.
 
-use attr_core::{Activation, Conv, Graph, NodeId, Op, Pool, Shape};
+use attr_core::{Activation, Conv, ConvTranspose, Graph, NodeId, Op, Pool, Shape};
 use ndarray::ArrayD;
 
 use super::build::Build;
@@ -20,11 +20,14 @@ pub enum Kind {
     BatchNorm,
     /// Residual blocks.
     Residual,
+    /// Down and up again, with a connection at full size beside it.
+    UNet,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [Kind::Smooth, Kind::Mlp, Kind::Plain, Kind::BatchNorm, Kind::Residual];
+    pub const ALL: [Kind; 6] =
+        [Kind::Smooth, Kind::Mlp, Kind::Plain, Kind::BatchNorm, Kind::Residual, Kind::UNet];
 
     /// The name, the network of a seed, and a layer through which all ways from input to output lead.
     fn parts(self) -> (&'static str, fn(u64) -> Graph, &'static str) {
@@ -34,6 +37,7 @@ impl Kind {
             Kind::Plain => ("plain cnn", plain, "pool1"),
             Kind::BatchNorm => ("batch-norm cnn", batch_norm, "relu1"),
             Kind::Residual => ("residual cnn", residual, "block1/relu2"),
+            Kind::UNet => ("u-net", u_net, "merged/conv"),
         }
     }
 }
@@ -156,6 +160,26 @@ fn residual(seed: u64) -> Graph {
     net.softmax(logits)
 }
 
+/// One level down by max pooling and up again by a transposed convolution, which meets what was there before
+/// (Ronneberger et al. 2015, arXiv 1505.04597); then classes instead of a map.
+fn u_net(seed: u64) -> Graph {
+    let mut net = Weights::new(seed);
+    let x = net.build.input("x", &[2, 8, 8]);
+    let conv = net.conv("full/conv", x, 3, 3, Conv::square(1, 1));
+    let bn = net.batch_norm("full/bn", conv);
+    let full = net.relu("full/relu", bn);
+    let pool = net.build.layer("half/pool", Op::MaxPool(Pool::square(2, 2)), &[full], &[]);
+    let conv = net.conv("half/conv", pool, 4, 3, Conv::square(1, 1));
+    let half = net.relu("half/relu", conv);
+    let up = net.doubled("up", half, 3);
+    let both = net.build.layer("merged/concat", Op::Concat { axis: 1 }, &[full, up], &[]);
+    let conv = net.conv("merged/conv", both, 4, 3, Conv::square(1, 1));
+    let merged = net.relu("merged/relu", conv);
+    let mean = net.build.layer("mean", Op::Mean { axes: vec![2, 3], keep: false }, &[merged], &[]);
+    let logits = net.linear("logits", mean, 4);
+    net.softmax(logits)
+}
+
 /// A graph being written down, and where its weights come from.
 struct Weights {
     build: Build,
@@ -194,6 +218,13 @@ impl Weights {
         let channels = self.build.row(x)[0] / conv.groups;
         let params = [self.weight(&[out, channels, kernel, kernel]), self.bias(out)];
         self.build.layer(name, Op::Conv(conv), &[x], &params)
+    }
+
+    /// A transposed convolution to twice the size: each entry becomes a square.
+    fn doubled(&mut self, name: &str, x: NodeId, out: usize) -> NodeId {
+        let op = ConvTranspose { conv: Conv::square(2, 0), output_padding: vec![0; 2] };
+        let params = [self.weight(&[self.build.row(x)[0], out, 2, 2]), self.bias(out)];
+        self.build.layer(name, Op::ConvTranspose(op), &[x], &params)
     }
 
     fn batch_norm(&mut self, name: &str, x: NodeId) -> NodeId {

@@ -1,6 +1,6 @@
 //! Layers that are linear in their inputs: each is the list of its terms.
 
-use attr_core::{Conv, Op, Pool, Shape};
+use attr_core::{Conv, ConvTranspose, Op, Pool, Shape};
 use ndarray::{ArrayD, Dimension, IxDyn, indices};
 
 use super::resize::sources;
@@ -22,6 +22,7 @@ pub(super) fn is_linear(op: &Op) -> bool {
             | Op::Constant
             | Op::Identity
             | Op::Conv(_)
+            | Op::ConvTranspose(_)
             | Op::Linear
             | Op::BatchNorm { .. }
             | Op::AveragePool { .. }
@@ -72,6 +73,20 @@ fn output_dims(op: &Op, inputs: &[Vec<usize>], params: &[&ArrayD<f64>]) -> Vec<u
             let places = conv_window(conv, &params[0].shape()[2..]).places(&first[2..]);
             [&[first[0], params[0].shape()[0]], &places[..]].concat()
         }
+        Op::ConvTranspose(transpose) => {
+            let ConvTranspose { conv, output_padding } = transpose;
+            let weight = params[0].shape();
+            let len = |axis: usize| {
+                (first[axis + 2] - 1) * conv.stride[axis]
+                    + (weight[axis + 2] - 1) * conv.dilation[axis]
+                    + 1
+                    + output_padding[axis]
+                    - conv.padding[axis].0
+                    - conv.padding[axis].1
+            };
+            let channels = weight[1] * conv.groups;
+            [first[0], channels].into_iter().chain((0..conv.stride.len()).map(len)).collect()
+        }
         Op::AveragePool { pool, .. } => pooled_dims(pool, first),
         Op::Linear => [&first[..first.len() - 1], &params[0].shape()[..1]].concat(),
         Op::Mean { axes, keep } | Op::Sum { axes, keep } => {
@@ -100,7 +115,7 @@ fn output_dims(op: &Op, inputs: &[Vec<usize>], params: &[&ArrayD<f64>]) -> Vec<u
 /// What an output is where all inputs are zero.
 fn constant(op: &Op, inputs: &[Vec<usize>], params: &[&ArrayD<f64>], output: &[usize]) -> f64 {
     match op {
-        Op::Conv(_) => params.get(1).map_or(0.0, |bias| bias[[output[1]]]),
+        Op::Conv(_) | Op::ConvTranspose(_) => params.get(1).map_or(0.0, |bias| bias[[output[1]]]),
         Op::Linear => params.get(1).map_or(0.0, |bias| bias[[output[output.len() - 1]]]),
         Op::BatchNorm { epsilon } => {
             let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i| params[i][[output[1]]]);
@@ -118,6 +133,9 @@ fn terms(op: &Op, inputs: &[Vec<usize>], params: &[&ArrayD<f64>], output: &[usiz
     match op {
         Op::Identity => one(output.to_vec()),
         Op::Conv(conv) => convolution_terms(conv, dims, params[0], output),
+        Op::ConvTranspose(transpose) => {
+            transposed_convolution_terms(&transpose.conv, dims, params[0], output)
+        }
         Op::Linear => {
             let (row, unit) = (&output[..output.len() - 1], output[output.len() - 1]);
             (0..dims[dims.len() - 1])
@@ -217,6 +235,40 @@ fn convolution_terms(conv: &Conv, dims: &[usize], weight: &ArrayD<f64>, output: 
             let Some(at) = &entry.value else { continue };
             let input = [&[row, first_channel + channel], &at[..]].concat();
             let weight = weight[IxDyn(&[&[out_channel, channel], &entry.kernel[..]].concat())];
+            terms.push(Term { slot: 0, input, weight });
+        }
+    }
+    terms
+}
+
+/// Input entry `i` with kernel entry `k` adds to output entry `i * stride + k * dilation - padding`.
+fn transposed_convolution_terms(
+    conv: &Conv,
+    dims: &[usize],
+    weight: &ArrayD<f64>,
+    output: &[usize],
+) -> Vec<Term> {
+    let (ins, outs) = (weight.shape()[0] / conv.groups, weight.shape()[1]);
+    let (group, out) = (output[1] / outs, output[1] % outs);
+    // Input and kernel entries that meet at the output, one axis after another.
+    let mut meetings = vec![(vec![], vec![])];
+    for axis in 0..conv.stride.len() {
+        let at = output[axis + 2] + conv.padding[axis].0;
+        let meet = |i: &usize, k: &usize| i * conv.stride[axis] + k * conv.dilation[axis] == at;
+        let mut longer = Vec::new();
+        for i in 0..dims[axis + 2] {
+            for k in (0..weight.shape()[axis + 2]).filter(|k| meet(&i, k)) {
+                let behind = |list: &[usize], entry| [list, &[entry]].concat();
+                longer.extend(meetings.iter().map(|(is, ks)| (behind(is, i), behind(ks, k))));
+            }
+        }
+        meetings = longer;
+    }
+    let mut terms = Vec::new();
+    for channel in group * ins..(group + 1) * ins {
+        for (place, kernel) in &meetings {
+            let input = [&[output[0], channel], &place[..]].concat();
+            let weight = weight[IxDyn(&[&[channel, out], &kernel[..]].concat())];
             terms.push(Term { slot: 0, input, weight });
         }
     }

@@ -1,6 +1,6 @@
 //! Every kind of layer with every attribute that changes its arithmetic, as a table.
 
-use attr_core::{Activation, Conv, Coordinates, Interpolation, Op, Pool, Resize, Shape};
+use attr_core::{Activation, Conv, ConvTranspose, Coordinates, Interpolation, Op, Pool, Resize, Shape};
 use attr_tests::Case;
 use attr_tests::sampling::{positive, spread};
 use ndarray::ArrayD;
@@ -46,6 +46,7 @@ impl OpCase {
 pub(crate) fn operators() -> Vec<OpCase> {
     [
         convolutions(),
+        transposed_convolutions(),
         dense(),
         batch_norms(),
         activations(),
@@ -138,6 +139,98 @@ fn convolutions() -> Vec<OpCase> {
                 groups: 1,
             },
             &[2, 3, 4, 3],
+            &[2, 2, 2, 2, 2],
+        ),
+    ]
+}
+
+fn transposed_convolutions() -> Vec<OpCase> {
+    let plain = |axes: usize| Conv {
+        stride: vec![1; axes],
+        padding: vec![(0, 0); axes],
+        dilation: vec![1; axes],
+        groups: 1,
+    };
+    let case = |name: &str, conv: Conv, output_padding: &[usize], row: &[usize], weight: &[usize]| {
+        let bias = [weight[1] * conv.groups];
+        let op = Op::ConvTranspose(ConvTranspose { conv, output_padding: output_padding.into() });
+        on_rows(&format!("transposed conv {name}"), op, row).params(&[weight, &bias])
+    };
+    let none = &[0, 0];
+    vec![
+        case("1 x 1", plain(2), none, &[3, 2, 4], &[3, 4, 1, 1]),
+        case("3 x 3", plain(2), none, &[2, 4, 3], &[2, 3, 3, 3]),
+        case("3 x 3 without bias", plain(2), none, &[2, 4, 3], &[2, 3, 3, 3]).params(&[&[2, 3, 3, 3]]),
+        case("2 x 2, stride 2", Conv::square(2, 0), none, &[3, 3, 4], &[3, 2, 2, 2]),
+        case("overlapping", Conv::square(2, 1), none, &[2, 4, 3], &[2, 3, 4, 4]),
+        case("stride larger than the kernel", Conv::square(3, 0), none, &[2, 3, 2], &[2, 2, 2, 1]),
+        case("stride by axis", Conv { stride: vec![1, 3], ..plain(2) }, none, &[2, 4, 3], &[2, 2, 2, 3]),
+        case(
+            "asymmetric padding",
+            Conv { padding: vec![(0, 2), (3, 1)], ..plain(2) },
+            none,
+            &[2, 4, 5],
+            &[2, 2, 3, 3],
+        ),
+        case(
+            "padding larger than the kernel",
+            Conv { padding: vec![(3, 3), (4, 0)], ..Conv::square(2, 0) },
+            none,
+            &[1, 5, 4],
+            &[1, 2, 2, 2],
+        ),
+        case("output padding", Conv::square(2, 1), &[1, 1], &[2, 4, 3], &[2, 3, 3, 3]),
+        case("output padding by axis", Conv::square(3, 0), &[2, 1], &[2, 2, 3], &[2, 2, 2, 2]),
+        case(
+            "output padding beyond all windows",
+            Conv { padding: vec![(2, 0), (1, 1)], ..Conv::square(3, 0) },
+            &[2, 2],
+            &[2, 1, 1],
+            &[2, 2, 1, 1],
+        ),
+        case(
+            "output padding larger than the stride",
+            Conv { dilation: vec![3, 4], ..plain(2) },
+            &[2, 3],
+            &[2, 3, 4],
+            &[2, 2, 2, 2],
+        ),
+        case("dilation", Conv { dilation: vec![2, 3], ..plain(2) }, none, &[2, 4, 3], &[2, 2, 3, 2]),
+        case(
+            "stride, dilation and asymmetric padding",
+            Conv { stride: vec![2, 3], padding: vec![(1, 0), (2, 3)], dilation: vec![2, 1], groups: 1 },
+            &[1, 2],
+            &[2, 4, 5],
+            &[2, 3, 2, 3],
+        ),
+        case("groups", Conv { groups: 2, ..plain(2) }, none, &[4, 3, 3], &[4, 3, 2, 2]),
+        case(
+            "groups, stride and padding",
+            Conv { groups: 3, ..Conv::square(2, 1) },
+            &[1, 0],
+            &[6, 3, 4],
+            &[6, 2, 3, 3],
+        ),
+        case("depthwise", Conv { groups: 3, ..Conv::square(2, 1) }, none, &[3, 3, 4], &[3, 1, 4, 4]),
+        case("1-d", plain(1), &[0], &[2, 5], &[2, 3, 3]),
+        case(
+            "1-d with stride, dilation, padding and groups",
+            Conv { stride: vec![2], padding: vec![(2, 1)], dilation: vec![2], groups: 2 },
+            &[1],
+            &[4, 6],
+            &[4, 2, 3],
+        ),
+        case("3-d", plain(3), &[0; 3], &[2, 2, 3, 2], &[2, 2, 2, 2, 3]),
+        case(
+            "3-d with stride, padding and dilation",
+            Conv {
+                stride: vec![1, 2, 1],
+                padding: vec![(1, 0), (0, 1), (1, 1)],
+                dilation: vec![1, 1, 2],
+                groups: 1,
+            },
+            &[0, 1, 1],
+            &[2, 3, 2, 3],
             &[2, 2, 2, 2, 2],
         ),
     ]

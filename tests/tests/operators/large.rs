@@ -3,7 +3,9 @@
 
 use std::sync::LazyLock;
 
-use attr_core::{Activation, Conv, Coordinates, Interpolation, Kernels, Op, Pool, Resize, Shape};
+use attr_core::{
+    Activation, Conv, ConvTranspose, Coordinates, Interpolation, Kernels, Op, Pool, Resize, Shape,
+};
 use attr_tests::reference::Reference;
 use attr_tests::tolerance::close;
 use attr_tests::{Backend, Case, Level, Outcome, on_every_backend};
@@ -103,6 +105,12 @@ fn large() -> Vec<OpCase> {
     let conv = |name: &str, conv: Conv, row: &[usize], weight: &[usize]| {
         on_rows(&format!("large conv {name}"), Op::Conv(conv), row).params(&[weight, &weight[..1]])
     };
+    let transposed = |name: &str, conv: Conv, row: &[usize], weight: &[usize]| {
+        let bias = [weight[1] * conv.groups];
+        let output_padding = vec![0; conv.stride.len()];
+        let op = Op::ConvTranspose(ConvTranspose { conv, output_padding });
+        on_rows(&format!("large transposed conv {name}"), op, row).params(&[weight, &bias])
+    };
     let linear = |name: &str, row: &[usize], out: usize| {
         let inner = row[row.len() - 1];
         on_rows(&format!("large linear {name}"), Op::Linear, row).params(&[&[out, inner], &[out]])
@@ -143,6 +151,15 @@ fn large() -> Vec<OpCase> {
             Conv { stride: vec![1], padding: vec![(2, 2)], dilation: vec![1], groups: 1 },
             &[33, 301],
             &[19, 33, 5],
+        ),
+        transposed("2 x 2 with stride", Conv::square(2, 0), &[60, 9, 11], &[60, 37, 2, 2]),
+        transposed("with overlap", Conv::square(2, 1), &[17, 18, 21], &[17, 9, 4, 4]),
+        transposed("of groups", Conv { groups: 4, ..Conv::square(2, 1) }, &[36, 7, 9], &[36, 11, 3, 3]),
+        transposed(
+            "1-d",
+            Conv { stride: vec![4], padding: vec![(2, 2)], dilation: vec![1], groups: 1 },
+            &[33, 80],
+            &[33, 19, 8],
         ),
         linear("of many rows", &[67, 40], 70),
         linear("of many terms", &[4203], 5),

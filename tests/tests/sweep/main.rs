@@ -5,9 +5,10 @@ mod cases;
 mod errors;
 mod random;
 
-use attr_core::{Cut, Graph, GraphModel, ModelWrapper, Op, Point, Precision, Tensor};
+use attr_core::{Conv, ConvTranspose, Cut, Graph, GraphModel, ModelWrapper, Op, Point, Precision, Tensor};
 use attr_tests::networks::{random_networks, two_outputs};
 use attr_tests::reference::Reference;
+use attr_tests::sampling::{positive, spread};
 use attr_tests::tolerance::close;
 use attr_tests::{Adapter, Case, Level, Outcome, on_every_adapter};
 use ndarray::{ArrayD, Axis, arr2, concatenate};
@@ -175,20 +176,40 @@ fn row(numbers: &[f64]) -> ArrayD<f64> {
 #[test]
 fn batch_norm_folded() {
     for network in random_networks() {
-        let folded = network.graph.fold_batch_norm().unwrap();
-        let of = |graph: &Graph, name: &str| {
-            let norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })).count();
-            let model = GraphModel::new(graph.clone(), Reference).unwrap();
-            let inputs = attr_tests::adapter::reference().tensors(&network.inputs(2)).unwrap();
-            let value = model.forward(Point::at(&inputs), &Cut::layer(name)).unwrap().remove(0);
-            (norms, value.to_array().unwrap())
-        };
-        let last = &network.graph.node(network.graph.outputs()[0]).name;
-        let ((norms, expected), (left, found)) = (of(&network.graph, last), of(&folded, last));
-        close(&found, &expected, Level::Layer, Precision::F64).unwrap();
+        let (norms, left) = folded(&network.graph, &network.inputs(2));
         assert!(norms == 0 || left < norms, "{}: {left} of {norms} are left", network.name);
-        assert_eq!(folded.nodes().len(), network.graph.nodes().len() - (norms - left));
     }
+    // Scales go by group: output channels lie behind one another within each, input channels across all.
+    let conv = Conv { groups: 2, ..Conv::square(2, 1) };
+    let transpose = Op::ConvTranspose(ConvTranspose { conv, output_padding: vec![1, 0] });
+    for params in [&[spread(&[4, 3, 3, 3], 1)][..], &[spread(&[4, 3, 3, 3], 1), spread(&[6], 2)]] {
+        let mut graph = Graph::default();
+        let x = graph.input("x", &[4, 3, 2]).unwrap();
+        let params: Vec<_> = params.iter().map(|param| graph.param(param.clone())).collect();
+        let y = graph.add("up", transpose.clone(), &[x], &params).unwrap();
+        let params: Vec<_> = (3..6).map(|seed| graph.param(spread(&[6], seed))).collect();
+        let params = [&params[..], &[graph.param(positive(&[6], 6))]].concat();
+        let y = graph.add("bn", Op::BatchNorm { epsilon: 1e-3 }, &[y], &params).unwrap();
+        graph.set_outputs(&[y]).unwrap();
+        assert_eq!(folded(&graph, &[spread(&[2, 4, 3, 2], 7)]), (1, 0));
+    }
+}
+
+/// How many batch norms a graph has, and how many are left when they are folded, which changes no value.
+fn folded(graph: &Graph, inputs: &[ArrayD<f64>]) -> (usize, usize) {
+    let folded = graph.fold_batch_norm().unwrap();
+    let last = &graph.node(graph.outputs()[0]).name;
+    let of = |graph: &Graph| {
+        let norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })).count();
+        let model = GraphModel::new(graph.clone(), Reference).unwrap();
+        let inputs = attr_tests::adapter::reference().tensors(inputs).unwrap();
+        let value = model.forward(Point::at(&inputs), &Cut::layer(last)).unwrap().remove(0);
+        (norms, value.to_array().unwrap())
+    };
+    let ((norms, expected), (left, found)) = (of(graph), of(&folded));
+    close(&found, &expected, Level::Layer, Precision::F64).unwrap();
+    assert_eq!(folded.nodes().len(), graph.nodes().len() - (norms - left));
+    (norms, left)
 }
 
 /// What a model says about its layers.

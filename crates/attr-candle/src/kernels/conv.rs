@@ -1,6 +1,6 @@
-//! Convolution along one or two spatial axes, and the cotangent of its input.
+//! Convolution along one or two spatial axes, the cotangent of its input, and the transposes of both.
 
-use attr_core::Conv;
+use attr_core::{Conv, ConvTranspose};
 
 use super::host::{HostOp, View};
 use super::raw::Real;
@@ -11,6 +11,12 @@ pub(crate) struct Forward<'a>(pub(crate) &'a Conv);
 
 /// The cotangent of a convolution's input, of these lengths, from that of its output and the weight.
 pub(crate) struct Backward<'a>(pub(crate) &'a Conv, pub(crate) &'a [usize]);
+
+/// A transposed convolution of a value with a weight, and a bias if there is a third input.
+pub(crate) struct TransposedForward<'a>(pub(crate) &'a ConvTranspose);
+
+/// The cotangent of a transposed convolution's input, of these lengths, from that of its output and the weight.
+pub(crate) struct TransposedBackward<'a>(pub(crate) &'a Conv, pub(crate) &'a [usize]);
 
 impl HostOp<2> for Forward<'_> {
     fn name(&self) -> &'static str {
@@ -44,6 +50,39 @@ impl HostOp<2> for Backward<'_> {
     }
 }
 
+impl HostOp<2> for TransposedForward<'_> {
+    fn name(&self) -> &'static str {
+        "transposed convolution"
+    }
+
+    fn run<T: Real>(&self, [x, weight]: [View<'_, T>; 2]) -> (Vec<T>, Vec<usize>) {
+        transposed(self.0, x, weight, None)
+    }
+}
+
+impl HostOp<3> for TransposedForward<'_> {
+    fn name(&self) -> &'static str {
+        "transposed convolution"
+    }
+
+    fn run<T: Real>(&self, [x, weight, bias]: [View<'_, T>; 3]) -> (Vec<T>, Vec<usize>) {
+        transposed(self.0, x, weight, Some(bias.data))
+    }
+}
+
+impl HostOp<2> for TransposedBackward<'_> {
+    fn name(&self) -> &'static str {
+        "transposed convolution's cotangent"
+    }
+
+    fn run<T: Real>(&self, [cotangent, weight]: [View<'_, T>; 2]) -> (Vec<T>, Vec<usize>) {
+        // Output padding larger than a stride has room for more windows than the input has entries.
+        let windows = two(&self.1[2..], 1);
+        let sum = Geometry::new(self.0, cotangent.dims, weight.dims).forward(windows);
+        (sum.run(cotangent.data, weight.data, None), self.1.to_vec())
+    }
+}
+
 fn forward<T: Real>(
     conv: &Conv,
     x: View<'_, T>,
@@ -51,9 +90,23 @@ fn forward<T: Real>(
     bias: Option<&[T]>,
 ) -> (Vec<T>, Vec<usize>) {
     let shape = Geometry::new(conv, x.dims, weight.dims);
-    let sum = shape.forward();
+    let sum = shape.forward(shape.windows());
     let spatial = &sum.target_size[2 - (x.dims.len() - 2)..];
     let dims = [&[x.dims[0], weight.dims[0]], spatial].concat();
+    (sum.run(x.data, weight.data, bias), dims)
+}
+
+/// What the convolution would give as its input's cotangent, with a bias.
+fn transposed<T: Real>(
+    transpose: &ConvTranspose,
+    x: View<'_, T>,
+    weight: View<'_, T>,
+    bias: Option<&[T]>,
+) -> (Vec<T>, Vec<usize>) {
+    let conv = &transpose.conv;
+    let mut dims = vec![x.dims[0], weight.dims[1] * conv.groups];
+    dims.extend((2..x.dims.len()).map(|i| transpose.entries(i - 2, x.dims[i], weight.dims[i])));
+    let sum = Geometry::new(conv, &dims, weight.dims).backward(x.dims);
     (sum.run(x.data, weight.data, bias), dims)
 }
 
@@ -90,11 +143,15 @@ impl Geometry {
         self.kernel[0] * self.kernel[1]
     }
 
-    fn forward(&self) -> TapSum {
-        let out = [0, 1].map(|i| {
+    fn windows(&self) -> [usize; 2] {
+        [0, 1].map(|i| {
             let extent = (self.kernel[i] - 1) * self.dilation[i] + 1;
             (self.size[i] + self.padding[i].0 + self.padding[i].1 - extent) / self.stride[i] + 1
-        });
+        })
+    }
+
+    /// The first windows, so many along each axis.
+    fn forward(&self, out: [usize; 2]) -> TapSum {
         // Kernel entry k of target t reads source entry t * stride + k * dilation - padding: entry
         // t + shift of the plane of every stride-th entry that begins at the remainder.
         let place = |i: usize, k: usize| {

@@ -26,6 +26,7 @@ const OPERATORS: &[(&str, Operator)] = &[
     ("Clip", clip),
     ("Concat", moves::concat),
     ("Conv", windows::conv),
+    ("ConvTranspose", windows::conv_transpose),
     ("Div", |g, n| binary(g, n, Op::Div)),
     ("Dropout", dropout),
     ("Exp", |g, n| activation(g, n, Activation::Exp)),

@@ -2,7 +2,7 @@
 //!
 //! libtorch pads both ends of an axis alike; anything else is padded or cropped here first.
 
-use attr_core::{Conv, Pool};
+use attr_core::{Conv, ConvTranspose, Pool};
 use tch::{Device, Kind, Tensor};
 
 use super::{Tch, crop, pad};
@@ -34,6 +34,36 @@ pub(super) fn convolution_back(conv: &Conv, c: &Tensor, weight: &Tensor, dims: &
     let c = channels_last(c)?;
     let no_bias: Option<Tensor> = None;
     crop(&c.f_convolution(weight, no_bias, stride, same, dilation, true, beyond, groups)?, &rest, dims)
+}
+
+/// The convolution's transpose.
+pub(super) fn transposed_convolution(
+    transpose: &ConvTranspose,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Tch<Tensor> {
+    let conv = &transpose.conv;
+    let (same, rest) = split(&conv.padding);
+    let (stride, dilation, groups) = (signed(&conv.stride), signed(&conv.dilation), conv.groups as i64);
+    let (same, beyond) = (signed(&same), signed(&transpose.output_padding));
+    let whole =
+        channels_last(x)?.f_convolution(weight, bias, stride, same, dilation, true, beyond, groups)?;
+    let dims: Vec<_> =
+        lengths(&whole).iter().zip(&rest).map(|(n, (before, after))| n - before - after).collect();
+    crop(&whole, &rest, &dims)
+}
+
+/// The cotangent of the transpose's input, of these lengths: the convolution.
+pub(super) fn transposed_convolution_back(
+    conv: &Conv,
+    c: &Tensor,
+    weight: &Tensor,
+    dims: &[usize],
+) -> Tch<Tensor> {
+    let windows = convolution(conv, c, weight, None)?;
+    // Output padding larger than a stride has room for more windows than the input has entries.
+    (2..dims.len()).try_fold(windows, |part, axis| part.f_narrow(axis as i64, 0, dims[axis] as i64))
 }
 
 /// The part of padding that is the same at both ends of each spatial axis, and what is left to pad, an entry an

@@ -29,6 +29,18 @@ macro_rules! on_every_adapter {
     }};
 }
 
+/// As [`on_every_adapter`], for methods that need to know the layers: without models that don't know theirs.
+#[macro_export]
+macro_rules! on_every_layered_adapter {
+    ($check:path, $cases:expr) => {{
+        let (cases, mut failures) = ($cases, Vec::new());
+        $crate::run_on!(adapter: reference, candle_f64, candle_f32; failures, &cases, $check);
+        #[cfg(feature = "torch")]
+        $crate::run_on!(adapter: torch_f64, torch_f32; failures, &cases, $check);
+        $crate::adapter::assert_none(&failures);
+    }};
+}
+
 /// Runs cases on adapters or their kernels, by the names of the functions that make them.
 #[doc(hidden)]
 #[macro_export]

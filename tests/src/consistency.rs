@@ -1,4 +1,5 @@
-//! Every method on real networks, adapter against adapter: the table of `cargo xtask consistency`.
+//! Every method that needs no layers, on real networks, adapter against adapter: the table of `cargo xtask
+//! consistency`.
 
 use std::error::Error;
 use std::fmt;
@@ -137,7 +138,7 @@ pub fn compare(
     let layer = middle(double[0].1.as_ref());
     let mut fixed = None;
     let mut cells = Vec::new();
-    for entry in methods::catalogue() {
+    for entry in methods::all::<attr_candle::CandleModel>() {
         let settings = if effort == Effort::Quick { quick(entry.name, &network.input) } else { Vec::new() };
         let slice = match entry.name {
             "conductance" | "internal-influence" => Slice::from(layer.as_str()),

@@ -353,10 +353,10 @@ fn cancelled() {
 /// Methods and their parameters by name.
 #[test]
 fn names() {
-    type Model = GraphModel<Reference>;
-    let error = methods::find::<Model>("integrated").unwrap_err().to_string();
+    let model = GraphModel::new(multi_layer(), Reference).unwrap();
+    let error = methods::find(&model, "integrated").unwrap_err().to_string();
     assert!(error.contains("integrated-gradients") && error.contains("\"integrated\""), "{error}");
-    for entry in methods::all::<Model>() {
+    for entry in methods::catalogue() {
         let mut method = (entry.build)();
         for parameter in method.parameters() {
             // Every parameter can be set to what it is.

@@ -55,6 +55,17 @@ pub(crate) fn run(models: &Models) -> Result<(), Box<dyn Error>> {
             )?;
         }
     }
+    page.push_str(EVERY_METHOD);
+    for network in NETWORKS {
+        let (model, photo) = (models.folder.join(format!("{network}.onnx")), models.photos.join(PHOTOS[0].0));
+        let picture = format!("{network}-every-method.png");
+        println!("\n{network}, every method");
+        let words = ["compare", "--methods", "all", "--seed", "0", "--model"].map(OsStr::new);
+        let files = [model.as_ref(), OsStr::new("--input"), photo.as_ref(), OsStr::new("--out")];
+        let out = folder.join(&picture);
+        print!("{}", call(&attr, [&words[..], &files, &[out.as_ref()]].concat())?);
+        writeln!(page, "<figure><img src=\"{picture}\" alt=\"every method on {network}\"></figure>")?;
+    }
     page.push_str(DIGITS);
     fs::write(folder.join("index.html"), page)?;
     println!("\nopen {}", folder.join("index.html").display());
@@ -67,6 +78,8 @@ img{max-width:100%;border:1px solid #ccc}pre{margin:.5em 0;line-height:1.4}</sty
 <h1>What two networks look at</h1>\n\
 <p>Each picture: the photo as the network sees it, then one map a method for the class it predicts. Red speaks \
 for the class, blue against it; maps without sign go from dark to bright.</p>\n";
+
+const EVERY_METHOD: &str = "<h2>Every method on the cat</h2>\n";
 
 const DIGITS: &str = "<h2>The embedded digit network</h2>\n<figure><img src=\"digits.png\" alt=\"digits\"></figure>\n</html>\n";
 

@@ -36,6 +36,7 @@ pub(crate) fn json(explanation: &Explanation, question: &Question, model: &Model
         "labels": labels,
         "quantity": evidence.quantity,
         "baseline_quantity": evidence.baseline_quantity,
+        "claimed": evidence.claimed,
         "residual": evidence.residual,
         "law": evidence.law,
         "attributions": arrays.map(|(name, array)| json!({"name": name, "shape": array.shape()})).collect::<Vec<_>>(),
@@ -77,7 +78,8 @@ pub(crate) fn summary(explanation: &Explanation, question: &Question, inputs: &I
             let there = baseline.map_or(String::new(), |value| format!("; at the baseline {value:.6}"));
             line("quantity", format!("{quantity:.6}{there}"));
             if let Some(residual) = evidence.residual.as_ref().and_then(|values| values.get(row)) {
-                line("residual", meaning(*residual, quantity - baseline.unwrap_or(&0.0), evidence.law));
+                let claimed = evidence.claimed.as_ref().and_then(|values| values.get(row));
+                line("residual", meaning(*residual, *claimed.unwrap_or(quantity), evidence.law));
             }
         }
     }
@@ -88,16 +90,16 @@ pub(crate) fn summary(explanation: &Explanation, question: &Question, inputs: &I
     text
 }
 
-/// What a residual says, against the change of the quantity that the attributions should account for.
-fn meaning(residual: f64, change: f64, law: Option<&str>) -> String {
-    let share = residual.abs() / change.abs().max(f64::MIN_POSITIVE);
+/// What a residual says, against what the attributions should add up to.
+fn meaning(residual: f64, claimed: f64, law: Option<&str>) -> String {
+    let share = residual.abs() / claimed.abs().max(f64::MIN_POSITIVE);
     let verdict = match share <= SMALL {
         true => "holds",
-        false => "DOES NOT HOLD: don't read amounts from this; more steps may help",
+        false => "DOES NOT HOLD: don't read amounts from this",
     };
     let percent = if share > 10.0 { "over 1000 %".to_string() } else { format!("{:.2} %", share * 100.0) };
     let law = law.unwrap_or("conservation");
-    format!("{residual:.3e}, {percent} of {change:.6}: {verdict} ({law})")
+    format!("{residual:.3e}, {percent} of {claimed:.6}: {verdict} ({law})")
 }
 
 /// The most memory this process has had so far, where the system tells.

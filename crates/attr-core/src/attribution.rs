@@ -33,6 +33,8 @@ pub struct Evidence {
     pub quantity: Vec<f64>,
     /// The quantity at the baseline, for each row, where the method has one.
     pub baseline_quantity: Option<Vec<f64>>,
+    /// What the attributions of each row should add up to by the conservation law, where the method claims one.
+    pub claimed: Option<Vec<f64>>,
     /// What is left over of the conservation law, for each row, where the method claims one: zero if it
     /// holds exactly.
     pub residual: Option<Vec<f64>>,

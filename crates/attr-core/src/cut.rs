@@ -1,6 +1,6 @@
 //! Where a network is cut, and the slice between two cuts.
 
-use crate::{Error, Result};
+use crate::{Error, Graph, NodeId, Result};
 
 /// A place in a network: which layer, before or after it, and which axis is its channel.
 ///
@@ -168,6 +168,53 @@ impl<C: Into<Cut>> From<C> for Slice {
 impl<A: Into<Cut>, B: Into<Cut>> From<(A, B)> for Slice {
     fn from((from, to): (A, B)) -> Self {
         Slice { from: from.into(), to: to.into() }
+    }
+}
+
+/// A place in a graph where a value can be read, replaced or differentiated by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Port {
+    /// What a layer gives, to all its readers.
+    Value(NodeId),
+    /// What one layer reads as its input with this number.
+    Edge(NodeId, usize),
+}
+
+impl Graph {
+    /// The places a cut stands for.
+    pub(crate) fn ports(&self, cut: &Cut) -> Result<Vec<Port>> {
+        let nodes = match &cut.at {
+            At::Several(cuts) => {
+                return Ok(cuts.iter().map(|cut| self.ports(cut)).collect::<Result<Vec<_>>>()?.concat());
+            }
+            At::Input => return Ok(self.inputs().iter().map(|&id| Port::Value(id)).collect()),
+            At::Output => self.outputs().to_vec(),
+            At::Logits => vec![self.logits(self.outputs()[0])],
+            At::Layer(name) => {
+                let names = || self.nodes().iter().map(|node| node.name.as_str()).collect::<Vec<_>>();
+                vec![self.find(name).map_or_else(|| find_layer(name, &names()), Ok)?]
+            }
+            At::Index(index) if *index < self.nodes().len() => vec![*index],
+            At::Index(index) => {
+                let hint = format!("expected an index of 0 to {}", self.nodes().len() - 1);
+                return Err(Error::UnknownLayer { wanted: index.to_string(), hint });
+            }
+        };
+        Ok(nodes
+            .into_iter()
+            .flat_map(|id| match (cut.anchor, self.node(id).inputs.len()) {
+                (Anchor::Out, _) | (Anchor::In, 0) => vec![Port::Value(id)],
+                (Anchor::In, slots) => (0..slots).map(|slot| Port::Edge(id, slot)).collect(),
+            })
+            .collect())
+    }
+
+    /// The layer whose value is seen at a port.
+    pub(crate) fn source(&self, port: Port) -> NodeId {
+        match port {
+            Port::Value(id) => id,
+            Port::Edge(id, slot) => self.node(id).inputs[slot],
+        }
     }
 }
 

@@ -61,7 +61,7 @@ impl<M: ModelWrapper> ErasedModel for M {
         quantity: &Qoi,
         run: &Run<'_>,
     ) -> Result<Attribution<ArrayD<f64>>> {
-        let mut method = (methods::find::<M>(method)?.build)();
+        let mut method = (methods::find(self, method)?.build)();
         for (name, value) in settings {
             method.set(name, value)?;
         }

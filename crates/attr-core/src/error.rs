@@ -102,6 +102,16 @@ impl Error {
         Error::Graph { layer: layer.into(), reason: reason.into() }
     }
 
+    /// An error from the framework, with the layer's name and kind; others have their place already.
+    pub(crate) fn in_layer(self, name: &str, kind: &str) -> Self {
+        match self {
+            Error::Backend { backend, reason } => {
+                Error::Backend { backend, reason: format!("layer {name:?} ({kind}): {reason}") }
+            }
+            other => other,
+        }
+    }
+
     /// A parameter `name` that should be `expected` but is `found`.
     pub fn parameter(name: &str, expected: &str, found: impl std::fmt::Display) -> Self {
         Error::Parameter { name: name.into(), expected: expected.into(), found: found.to_string() }

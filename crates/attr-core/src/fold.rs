@@ -1,6 +1,6 @@
 //! Batch norm folded into the layer before it: a graph to a graph.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ndarray::{Array1, ArrayD, Axis};
 
@@ -18,16 +18,14 @@ impl Graph {
     ///
     /// [`Error::Graph`] if the numbers of a batch norm are on a device: fold before compiling.
     pub fn fold_batch_norm(&self) -> Result<Graph> {
-        let mut readers = vec![0; self.nodes().len()];
-        let read = self.nodes().iter().flat_map(|node| &node.inputs).chain(self.outputs());
-        read.for_each(|&id| readers[id] += 1);
+        let readers = self.readers();
         // From the batch norm to the layer it goes into.
         let folded: HashMap<NodeId, NodeId> = (self.nodes().iter().enumerate())
             .filter(|(_, node)| matches!(node.op, Op::BatchNorm { .. }))
             .map(|(id, node)| (id, node.inputs[0]))
-            .filter(|&(_, before)| readers[before] == 1 && takes(self.node(before)))
+            .filter(|&(_, before)| readers[before] == 1 && takes_batch_norm(self.node(before)))
             .collect();
-        let gone: Vec<_> = folded.values().copied().collect();
+        let gone: HashSet<_> = folded.values().copied().collect();
 
         let mut graph = Graph::default();
         let mut params: HashMap<ParamId, ParamId> = HashMap::new();
@@ -95,7 +93,7 @@ impl Graph {
 }
 
 /// Whether a batch norm can go into a layer: it has a weight for each channel.
-fn takes(node: &Node) -> bool {
+pub(crate) fn takes_batch_norm(node: &Node) -> bool {
     // Behind a linear layer of more axes, the channels of the batch norm are not the last ones.
     matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_))
         || (matches!(node.op, Op::Linear) && node.shape.rank() == 2)

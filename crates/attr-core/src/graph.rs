@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ndarray::{ArcArray, ArrayD, IxDyn};
 
 use crate::infer::infer;
-use crate::{Error, Op, Result, Shape};
+use crate::{Activation, Error, Op, Result, Shape};
 
 /// A layer's place in its graph.
 pub type NodeId = usize;
@@ -186,6 +186,43 @@ impl Graph {
         &self.outputs
     }
 
+    /// How often each layer's value is read, by layers and as an output.
+    pub fn readers(&self) -> Vec<usize> {
+        let mut readers = vec![0; self.nodes.len()];
+        let read = self.nodes.iter().flat_map(|node| &node.inputs).chain(&self.outputs);
+        read.for_each(|&id| readers[id] += 1);
+        readers
+    }
+
+    /// Whether a layer's value has no negative numbers, as far as its kind tells.
+    pub(crate) fn is_non_negative(&self, id: NodeId) -> bool {
+        let node = &self.nodes[id];
+        match &node.op {
+            Op::Activation(activation) => match activation {
+                Activation::Relu | Activation::Sigmoid | Activation::Softplus => true,
+                Activation::Abs | Activation::Exp | Activation::Sqrt => true,
+                Activation::Clip { min, .. } => *min >= 0.0,
+                _ => false,
+            },
+            Op::Softmax { .. } => true,
+            Op::Pad { value, .. } if *value < 0.0 => false,
+            // All interpolations take means with positive weights.
+            Op::Identity
+            | Op::MaxPool(_)
+            | Op::AveragePool { .. }
+            | Op::Mean { .. }
+            | Op::Sum { .. }
+            | Op::Add
+            | Op::Concat { .. }
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Resize(_) => node.inputs.iter().all(|&src| self.is_non_negative(src)),
+            _ => false,
+        }
+    }
+
     /// The layer whose value the output is made of when a last softmax, log-softmax or sigmoid (and
     /// reshapes around it) is left out; the output itself where there is none.
     pub fn logits(&self, output: NodeId) -> NodeId {
@@ -193,7 +230,7 @@ impl Graph {
         loop {
             let node = &self.nodes[id];
             match node.op {
-                Op::Softmax { .. } | Op::LogSoftmax { .. } | Op::Activation(crate::Activation::Sigmoid) => {
+                Op::Softmax { .. } | Op::LogSoftmax { .. } | Op::Activation(Activation::Sigmoid) => {
                     return node.inputs[0];
                 }
                 Op::Identity | Op::Reshape { .. } => id = node.inputs[0],

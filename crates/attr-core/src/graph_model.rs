@@ -1,9 +1,10 @@
 //! A layer graph made runnable by an adapter's kernels.
 
-use crate::cut::{Anchor, At, Cut, find_layer};
+use crate::cut::Port;
+use crate::methods::{self, Entry, Method};
 use crate::model::Cotangent;
-use crate::sweep::{Port, Sweep};
-use crate::{Error, Gradient, Graph, Kernels, LayeredModel, ModelWrapper, NodeId, Op, Place, Point};
+use crate::sweep::Sweep;
+use crate::{Cut, Error, Gradient, Graph, Kernels, LayeredModel, ModelWrapper, NodeId, Op, Place, Point};
 use crate::{Precision, Result, Saves, Tensor, Vjp};
 
 /// A layer graph with its parameters on a device: a [`LayeredModel`] on any adapter's [`Kernels`].
@@ -42,37 +43,6 @@ impl<K: Kernels> GraphModel<K> {
 
     pub(crate) fn node_params(&self, id: NodeId) -> Vec<&K::Tensor> {
         self.graph.node(id).params.iter().map(|&param| &self.params[param]).collect()
-    }
-
-    /// The places a cut stands for.
-    pub(crate) fn ports(&self, cut: &Cut) -> Result<Vec<Port>> {
-        let graph = &self.graph;
-        let nodes = match &cut.at {
-            At::Several(cuts) => {
-                return Ok(cuts.iter().map(|cut| self.ports(cut)).collect::<Result<Vec<_>>>()?.concat());
-            }
-            At::Input => return Ok(graph.inputs().iter().map(|&id| Port::Value(id)).collect()),
-            At::Output => graph.outputs().to_vec(),
-            At::Logits => vec![graph.logits(graph.outputs()[0])],
-            At::Layer(name) => vec![self.find(name)?],
-            At::Index(index) if *index < graph.nodes().len() => vec![*index],
-            At::Index(index) => {
-                let hint = format!("expected an index of 0 to {}", graph.nodes().len() - 1);
-                return Err(Error::UnknownLayer { wanted: index.to_string(), hint });
-            }
-        };
-        Ok(nodes
-            .into_iter()
-            .flat_map(|id| match (cut.anchor, graph.node(id).inputs.len()) {
-                (Anchor::Out, _) | (Anchor::In, 0) => vec![Port::Value(id)],
-                (Anchor::In, slots) => (0..slots).map(|slot| Port::Edge(id, slot)).collect(),
-            })
-            .collect())
-    }
-
-    fn find(&self, name: &str) -> Result<NodeId> {
-        let names = || self.graph.nodes().iter().map(|node| node.name.as_str()).collect::<Vec<_>>();
-        self.graph.find(name).map_or_else(|| find_layer(name, &names()), Ok)
     }
 
     fn place(&self, id: NodeId, leads: bool) -> Place {
@@ -122,7 +92,7 @@ impl<K: Kernels> ModelWrapper for GraphModel<K> {
                 }
             }
         };
-        Ok(self.ports(cut)?.iter().map(place).collect())
+        Ok(self.graph.ports(cut)?.iter().map(place).collect())
     }
 
     fn layers(&self) -> Vec<Place> {
@@ -131,7 +101,7 @@ impl<K: Kernels> ModelWrapper for GraphModel<K> {
     }
 
     fn forward(&self, point: Point<'_, K::Tensor>, at: &Cut) -> Result<Vec<K::Tensor>> {
-        Sweep::new(self, point, &[], &self.ports(at)?)?.forward()
+        Sweep::new(self, point, &[], &self.graph.ports(at)?)?.forward()
     }
 
     fn gradient(
@@ -141,7 +111,7 @@ impl<K: Kernels> ModelWrapper for GraphModel<K> {
         to: &Cut,
         cotangent: Cotangent<'_, K::Tensor>,
     ) -> Result<Gradient<K::Tensor>> {
-        let sweep = Sweep::new(self, point, &self.ports(from)?, &self.ports(to)?)?;
+        let sweep = Sweep::new(self, point, &self.graph.ports(from)?, &self.graph.ports(to)?)?;
         if !sweep.is_connected() {
             return Err(Error::NotConnected { from: from.to_string(), to: to.to_string() });
         }
@@ -165,6 +135,10 @@ impl<K: Kernels> ModelWrapper for GraphModel<K> {
         let width = if self.precision == Precision::F64 { 8 } else { 4 };
         Some((saved + passing) * width)
     }
+
+    fn methods() -> Vec<Entry<dyn Method<Self>>> {
+        methods::of_layers()
+    }
 }
 
 impl<K: Kernels> LayeredModel for GraphModel<K> {
@@ -176,23 +150,24 @@ impl<K: Kernels> LayeredModel for GraphModel<K> {
         self.node_params(node)
     }
 
-    fn layer_forward(&self, node: NodeId, inputs: &[&K::Tensor], params: &[&K::Tensor]) -> Result<K::Tensor> {
-        match &self.graph.node(node).op {
-            Op::Input => Err(Error::graph(&self.graph.node(node).name, "an input computes nothing")),
-            op => self.kernels.forward(op, inputs, params).map_err(|error| self.at(node, error)),
+    fn layer_forward(&self, op: &Op, inputs: &[&K::Tensor], params: &[&K::Tensor]) -> Result<K::Tensor> {
+        match op {
+            Op::Input => Err(Error::graph("input", "an input computes nothing")),
+            Op::Constant => Ok(params[0].clone()),
+            op => self.kernels.forward(op, inputs, params),
         }
     }
 
     fn layer_vjp(
         &self,
-        node: NodeId,
+        op: &Op,
         inputs: &[&K::Tensor],
         params: &[&K::Tensor],
         cotangent: &K::Tensor,
-    ) -> Result<Vec<K::Tensor>> {
-        let op = &self.graph.node(node).op;
+        wanted: &[bool],
+    ) -> Result<Vec<Option<K::Tensor>>> {
         let output = match op.saves() {
-            Saves::Output => Some(self.layer_forward(node, inputs, params)?),
+            Saves::Output => Some(self.layer_forward(op, inputs, params)?),
             _ => None,
         };
         let call = Vjp {
@@ -201,25 +176,16 @@ impl<K: Kernels> LayeredModel for GraphModel<K> {
             output: output.as_ref(),
             params,
             cotangent,
-            wanted: &vec![true; inputs.len()],
+            wanted,
         };
-        let cotangents = self.kernels.vjp(op, call).map_err(|error| self.at(node, error))?;
-        Ok(cotangents.into_iter().map(|c| c.expect("BUG: kernels left out a cotangent")).collect())
+        self.kernels.vjp(op, call)
     }
 }
 
 impl<K: Kernels> GraphModel<K> {
     /// An error from the framework, with the layer's name.
     pub(crate) fn at(&self, node: NodeId, error: Error) -> Error {
-        match error {
-            Error::Backend { backend, reason } => {
-                let node = self.graph.node(node);
-                Error::Backend {
-                    backend,
-                    reason: format!("layer {:?} ({}): {reason}", node.name, node.op.kind()),
-                }
-            }
-            other => other,
-        }
+        let node = self.graph.node(node);
+        error.in_layer(&node.name, node.op.kind())
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod attribution;
 pub mod baseline;
+pub mod composite;
 pub mod cut;
 pub mod distribution;
 pub mod erased;
@@ -19,6 +20,7 @@ pub mod graph;
 pub mod graph_model;
 mod infer;
 pub mod kernels;
+mod linear_form;
 pub mod methods;
 pub mod model;
 pub mod noise;
@@ -28,12 +30,15 @@ pub mod quadrature;
 pub mod quantity;
 pub mod question;
 mod resample;
+pub mod rule;
 pub mod shape;
 mod sweep;
 pub mod tensor;
+mod walk;
 
 pub use attribution::{Attribution, Evidence};
 pub use baseline::Baseline;
+pub use composite::Composite;
 pub use cut::{Anchor, At, Cut, Slice};
 pub use distribution::{Distribution, Doi, Points};
 pub use erased::ErasedModel;
@@ -49,5 +54,6 @@ pub use parameter::{Parameter, Parameters};
 pub use quadrature::Quadrature;
 pub use quantity::{Evaluation, Qoi, Quantity, Reduce, Seen, Squash};
 pub use question::{Progress, Question, Run};
+pub use rule::Rule;
 pub use shape::{Dim, Shape};
 pub use tensor::{Precision, Tensor};

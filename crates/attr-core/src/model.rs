@@ -1,6 +1,7 @@
 //! What a method needs of a model: two verbs, and what its cuts are.
 
-use crate::{Cut, Graph, NodeId, Result, Shape, Tensor};
+use crate::methods::{self, Entry, Method};
+use crate::{Cut, Graph, NodeId, Op, Result, Shape, Tensor};
 
 /// A model whose values at cuts can be read and replaced, and differentiated between cuts.
 ///
@@ -40,6 +41,15 @@ pub trait ModelWrapper {
 
     /// About how many bytes one row of a forward and backward pass needs; `None` if not known.
     fn row_bytes(&self) -> Option<u64>;
+
+    /// The methods that can be asked of this kind of model: those that need no more than the two verbs, where a
+    /// model whose layers are known does not say more ([`methods::of_layers`]).
+    fn methods() -> Vec<Entry<dyn Method<Self>>>
+    where
+        Self: Sized,
+    {
+        methods::all()
+    }
 }
 
 /// From the values at a cut to the derivative of the quantity by them.
@@ -102,20 +112,22 @@ pub trait LayeredModel: ModelWrapper {
     /// A layer's own parameters, on the device.
     fn parameters(&self, node: NodeId) -> Vec<&Self::Tensor>;
 
-    /// The value that a layer would give for these inputs and parameters.
+    /// The value that a layer of this kind would give for these inputs and parameters.
     fn layer_forward(
         &self,
-        node: NodeId,
+        op: &Op,
         inputs: &[&Self::Tensor],
         params: &[&Self::Tensor],
     ) -> Result<Self::Tensor>;
 
-    /// The cotangents of a layer's inputs for these inputs and parameters, one an input.
+    /// The cotangents of a layer's inputs for these inputs and parameters, one entry an input; none for those
+    /// that are not wanted.
     fn layer_vjp(
         &self,
-        node: NodeId,
+        op: &Op,
         inputs: &[&Self::Tensor],
         params: &[&Self::Tensor],
         cotangent: &Self::Tensor,
-    ) -> Result<Vec<Self::Tensor>>;
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Self::Tensor>>>;
 }

@@ -5,19 +5,12 @@
 
 use std::collections::HashMap;
 
+use crate::cut::Port;
 use crate::model::Cotangent;
+use crate::walk::add_into;
 use crate::{
     Dim, Error, Gradient, GraphModel, Kernels, NodeId, Op, Point, Result, Saves, Shape, Tensor, Vjp,
 };
-
-/// A place where a value can be read, replaced or differentiated by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Port {
-    /// What a layer gives, to all its readers.
-    Value(NodeId),
-    /// What one layer reads as its input with this number.
-    Edge(NodeId, usize),
-}
 
 /// What is to be computed, and from what.
 pub(crate) struct Sweep<'a, K: Kernels> {
@@ -58,7 +51,7 @@ impl<'a, K: Kernels> Sweep<'a, K> {
         };
         let rows = sweep.take_inputs(point.inputs)?;
         if let Some((cut, values)) = point.replace {
-            sweep.replace(&model.ports(cut)?, values, rows)?;
+            sweep.replace(&crate::LayeredModel::graph(model).ports(cut)?, values, rows)?;
         }
         sweep.mark();
         sweep.tile_inputs_if_due()?;
@@ -171,12 +164,8 @@ impl<'a, K: Kernels> Sweep<'a, K> {
         Ok(())
     }
 
-    /// The layer whose value is seen at a port.
     fn source(&self, port: Port) -> NodeId {
-        match port {
-            Port::Value(id) => id,
-            Port::Edge(id, slot) => self.node(id).inputs[slot],
-        }
+        crate::LayeredModel::graph(self.model).source(port)
     }
 
     /// The slots of a layer that read the layer below them, not a replaced value.
@@ -383,14 +372,6 @@ impl<'a, K: Kernels> Sweep<'a, K> {
             _ => 1,
         }
     }
-}
-
-fn add_into<T: Tensor>(sum: &mut Option<T>, term: T) -> Result<()> {
-    *sum = Some(match sum.take() {
-        Some(sum) => sum.add(&term)?,
-        None => term,
-    });
-    Ok(())
 }
 
 fn accumulate<T: Tensor>(entry: std::collections::hash_map::Entry<'_, Port, T>, term: T) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Networks written out by hand, on which papers and peers' tests give literal values.
 
 use attr_core::{Activation, Conv, Dim, Graph, NodeId, Op, Pool, Shape};
-use ndarray::{Array, Array2, arr1, array};
+use ndarray::{Array, Array2, ArrayD, arr1, array};
 
 use super::build::Build;
 
@@ -128,6 +128,14 @@ pub fn multi_layer() -> Graph {
     let relu = net.relu("relu", linear1);
     let linear2 = net.linear("linear2", relu, Array2::ones((2, 4)), &[-1.0, 1.0]);
     net.outputs(&[linear2])
+}
+
+/// One layer, `layer`, of one input.
+pub fn single_layer(op: Op, row: &[usize], params: &[ArrayD<f64>]) -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", row);
+    let layer = net.layer("layer", op, &[x], params);
+    net.outputs(&[layer])
 }
 
 /// TruLens's `test_anchors`: the derivative by the input of `z2` differs from that by its output.

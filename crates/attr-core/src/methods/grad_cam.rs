@@ -1,11 +1,11 @@
 use super::Method;
 use super::gradient::gradient;
-use crate::parameter::{names, parameters};
+use crate::parameter::{Parameters, names, parameters};
 use crate::resample::resize;
 use crate::{
     Attribution, Coordinates, Cut, Dim, Error, Interpolation, ModelWrapper, Place, Question, Result,
 };
-use crate::{Shape, Tensor};
+use crate::{Shape, Slice, Tensor};
 
 /// Grad-CAM: the feature maps of a late layer, each weighted by the spatial mean of its gradient, added up,
 /// and brought to the size of the input (Selvaraju et al. 2016).
@@ -71,17 +71,22 @@ impl GradCam {
 
 impl<M: ModelWrapper> Method<M> for GradCam {
     fn attribute(&self, question: &Question<'_, M>) -> Result<Attribution<M::Tensor>> {
-        let mut slice = question.slice.clone();
-        if slice.from == Cut::input() {
-            slice.from = last_spatial(question.model)?;
-        }
-        let channels = slice.from.channel_axis;
-        let asked = question.about(slice);
-        let answer = gradient(&asked, "grad-cam", self)?;
-        let size = match self.upsampling {
-            Upsampling::None => None,
-            _ => Some(input_size(question)?),
-        };
+        self.named(&question.about(layer(question)?), question, "grad-cam", self)
+    }
+}
+
+impl GradCam {
+    /// The map of the layer that `asked` is about, at the size of the input of `question`, under a method's name.
+    pub(super) fn named<M: ModelWrapper>(
+        &self,
+        asked: &Question<'_, M>,
+        question: &Question<'_, M>,
+        name: &str,
+        method: &dyn Parameters,
+    ) -> Result<Attribution<M::Tensor>> {
+        let channels = asked.slice.from.channel_axis;
+        let answer = gradient(asked, name, method)?;
+        let size = input_size(question);
         let map = |(features, gradient): (&M::Tensor, &M::Tensor)| {
             let dims = features.dims();
             if channels == 0 || channels >= dims.len() {
@@ -99,19 +104,36 @@ impl<M: ModelWrapper> Method<M> for GradCam {
             let order: Vec<_> = [0, channels].into_iter().chain(spatial).collect();
             let sum = sum.permute(&order)?;
             let sum = if self.relu { sum.relu()? } else { sum };
-            let (mode, coordinates) = match self.upsampling {
-                Upsampling::Nearest => (Interpolation::NearestFloor, Coordinates::Asymmetric),
-                Upsampling::BilinearAligned => (Interpolation::Linear, Coordinates::AlignCorners),
-                _ => (Interpolation::Linear, Coordinates::HalfPixel),
-            };
             match &size {
-                Some(size) if size.len() == 2 && dims.len() == 4 => resize(&sum, size, mode, coordinates),
+                Some(size) if dims.len() == 4 => self.upsampling.resize(&sum, size),
                 _ => Ok(sum),
             }
         };
         let values = answer.values.iter().zip(&answer.gradients).map(map).collect::<Result<_>>()?;
         Attribution::new(values, answer.evidence)
     }
+}
+
+impl Upsampling {
+    /// A map `[B, C, h, w]` at another size.
+    pub(super) fn resize<T: Tensor>(self, map: &T, size: &[usize]) -> Result<T> {
+        let (mode, coordinates) = match self {
+            Upsampling::None => return Ok(map.clone()),
+            Upsampling::Nearest => (Interpolation::NearestFloor, Coordinates::Asymmetric),
+            Upsampling::Bilinear => (Interpolation::Linear, Coordinates::HalfPixel),
+            Upsampling::BilinearAligned => (Interpolation::Linear, Coordinates::AlignCorners),
+        };
+        resize(map, size, mode, coordinates)
+    }
+}
+
+/// The slice from the layer that the question names, or from the last one with spatial extent.
+pub(super) fn layer<M: ModelWrapper>(question: &Question<'_, M>) -> Result<Slice> {
+    let mut slice = question.slice.clone();
+    if slice.from == Cut::input() {
+        slice.from = last_spatial(question.model)?;
+    }
+    Ok(slice)
 }
 
 /// The last layer with spatial extent that leads to the output.
@@ -132,8 +154,8 @@ fn has_extent(shape: &Shape) -> bool {
     shape.rank() >= 4 && shape.is_batch_first() && !shape.0[2..].iter().all(one)
 }
 
-/// The spatial size of the first input that has one.
-fn input_size<M: ModelWrapper>(question: &Question<'_, M>) -> Result<Vec<usize>> {
+/// The size of the first input with two spatial axes, if there is one.
+fn input_size<M: ModelWrapper>(question: &Question<'_, M>) -> Option<Vec<usize>> {
     let image = question.inputs.iter().map(Tensor::dims).find(|dims| dims.len() == 4);
-    Ok(image.map(|dims| dims[2..].to_vec()).unwrap_or_default())
+    image.map(|dims| dims[2..].to_vec())
 }

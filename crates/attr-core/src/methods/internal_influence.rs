@@ -150,7 +150,10 @@ impl<T: Tensor> Ground<T> {
         let totals = row_totals(attributions)?;
         let residual = totals.iter().zip(&evidence.quantity).zip(&start_quantity);
         evidence.residual = Some(residual.map(|((total, end), start)| total - (end - start)).collect());
-        evidence.law = Some("completeness: the attributions add up to quantity - baseline quantity");
+        let change = evidence.quantity.iter().zip(&start_quantity).map(|(end, start)| end - start);
+        evidence.claimed = Some(change.collect());
+        evidence.law =
+            Some("completeness: the attributions add up to quantity - baseline quantity, with steps enough");
         evidence.baseline_quantity = Some(start_quantity);
         evidence.evaluations += rows.len();
         Ok(())
@@ -158,7 +161,7 @@ impl<T: Tensor> Ground<T> {
 }
 
 /// The evidence that every method gives, for values at the upper cut and the quantity made of them.
-pub(super) fn evidence<M: ModelWrapper>(
+pub(crate) fn evidence<M: ModelWrapper>(
     question: &Question<'_, M>,
     method: &str,
     parameters: Vec<Parameter>,
@@ -189,6 +192,7 @@ pub(super) fn evidence<M: ModelWrapper>(
         classes,
         quantity,
         baseline_quantity: None,
+        claimed: None,
         residual: None,
         law: None,
         evaluations: question.rows(),

@@ -1,23 +1,39 @@
 //! The methods. Each is a page: its parameters, its formula, its source.
 
+mod cam;
 mod conductance;
+mod deep_lift;
+mod deep_taylor;
+mod excitation_backprop;
+mod full_grad;
 mod grad_cam;
 mod gradient;
+mod guided_backprop;
 mod integrated_gradients;
 mod internal_influence;
+mod lrp;
 mod occlusion;
 mod smooth_grad;
 
+pub use cam::{Cam, GuidedGradCam};
 pub use conductance::Conductance;
+pub use deep_lift::{Baselines, DeepLift};
+pub use deep_taylor::{Bounds, DeepTaylor, SimpleTaylor};
+pub use excitation_backprop::ExcitationBackprop;
+pub use full_grad::{Decomposition, FullGrad, SimpleFullGrad, SmoothFullGrad};
 pub use grad_cam::{GradCam, Upsampling};
 pub use gradient::{Gradient, InputTimesGradient};
+pub use guided_backprop::{DeconvNet, GuidedBackprop};
 pub use integrated_gradients::IntegratedGradients;
 pub use internal_influence::InternalInfluence;
+pub use lrp::{Lrp, Start};
 pub use occlusion::{Occlusion, Sizes};
 pub use smooth_grad::{SmoothGrad, Statistic};
 
+pub(crate) use internal_influence::evidence;
+
 use crate::parameter::Parameters;
-use crate::{Attribution, Error, ModelWrapper, Question, Result};
+use crate::{Attribution, Error, LayeredModel, ModelWrapper, Question, Result};
 
 /// Something that answers a [`Question`].
 ///
@@ -61,6 +77,13 @@ macro_rules! methods_of_any_model {
                 summary: "Each input times the derivative of the quantity by it.",
                 citation: "Shrikumar, Greenside, Shcherbina, Kundaje: Not Just a Black Box, 2016, arXiv 1605.01713",
                 build: || Box::new(InputTimesGradient {}),
+            },
+            Entry {
+                name: "simple-taylor",
+                summary: "The quantity expanded to first order around a root point.",
+                citation: "Montavon, Lapuschkin, Binder, Samek, Mueller: Explaining NonLinear Classification Decisions \
+                           with Deep Taylor Decomposition, 2017, arXiv 1512.02479",
+                build: || Box::new(SimpleTaylor::default()),
             },
             Entry {
                 name: "integrated-gradients",
@@ -116,19 +139,125 @@ macro_rules! methods_of_any_model {
     };
 }
 
+/// The table of methods that need to know the layers.
+macro_rules! methods_of_layers {
+    () => {
+        vec![
+            Entry {
+                name: "lrp",
+                summary: "The output's value shared out among the inputs, layer by layer, by rules (relevance).",
+                citation: "Bach, Binder, Montavon, Klauschen, Mueller, Samek: On Pixel-Wise Explanations, 2015, PLOS ONE \
+                           10(7); Montavon, Binder, Lapuschkin, Samek, Mueller: Layer-Wise Relevance Propagation, 2019",
+                build: || Box::new(Lrp::default()),
+            },
+            Entry {
+                name: "deep-taylor",
+                summary: "Each layer's relevance expanded to first order at a root point nearby.",
+                citation: "Montavon, Lapuschkin, Binder, Samek, Mueller: Explaining NonLinear Classification Decisions \
+                           with Deep Taylor Decomposition, 2017, arXiv 1512.02479",
+                build: || Box::new(DeepTaylor::default()),
+            },
+            Entry {
+                name: "deeplift",
+                summary: "What each input contributes to the difference from a baseline, layer by layer (rescale rule).",
+                citation: "Shrikumar, Greenside, Kundaje: Learning Important Features Through Propagating Activation \
+                           Differences, 2017, arXiv 1704.02685; several baselines: Lundberg, Lee, 2017, arXiv 1705.07874",
+                build: || Box::new(DeepLift::default()),
+            },
+            Entry {
+                name: "excitation-backprop",
+                summary: "The probability that an input excited the class, winner by winner.",
+                citation: "Zhang, Lin, Brandt, Shen, Sclaroff: Top-down Neural Attention by Excitation Backprop, 2016, \
+                           arXiv 1608.00507",
+                build: || Box::new(ExcitationBackprop::default()),
+            },
+            Entry {
+                name: "guided-backprop",
+                summary: "The gradient, but at each ReLU only what is positive goes on.",
+                citation: "Springenberg, Dosovitskiy, Brox, Riedmiller: Striving for Simplicity, 2014, arXiv 1412.6806",
+                build: || Box::new(GuidedBackprop {}),
+            },
+            Entry {
+                name: "deconvnet",
+                summary: "What excited a feature, reconstructed through the transposed network.",
+                citation: "Zeiler, Fergus: Visualizing and Understanding Convolutional Networks, 2013, arXiv 1311.2901",
+                build: || Box::new(DeconvNet::default()),
+            },
+            Entry {
+                name: "guided-grad-cam",
+                summary: "Guided backpropagation times the Grad-CAM of a late layer.",
+                citation: "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra: Grad-CAM, 2016, arXiv 1610.02391",
+                build: || Box::new(GuidedGradCam::default()),
+            },
+            Entry {
+                name: "cam",
+                summary: "The feature maps below a global average pooling, weighted by the class's own weights.",
+                citation: "Zhou, Khosla, Lapedriza, Oliva, Torralba: Learning Deep Features for Discriminative \
+                           Localization, 2016, arXiv 1512.04150",
+                build: || Box::new(Cam::default()),
+            },
+            Entry {
+                name: "fullgrad",
+                summary: "What inputs and biases contribute, taken apart exactly, as one picture.",
+                citation: "Srinivas, Fleuret: Full-Gradient Representation for Neural Network Visualization, 2019, \
+                           arXiv 1905.00780",
+                build: || Box::new(FullGrad::default()),
+            },
+            Entry {
+                name: "simple-fullgrad",
+                summary: "FullGrad without the multiplication by biases and input.",
+                citation: "Srinivas, Fleuret: Full-Gradient Representation for Neural Network Visualization, 2019, \
+                           arXiv 1905.00780, and their implementation",
+                build: || Box::new(SimpleFullGrad::default()),
+            },
+            Entry {
+                name: "smooth-fullgrad",
+                summary: "FullGrad over noisy copies of the input.",
+                citation: "Srinivas, Fleuret: Full-Gradient Representation for Neural Network Visualization, 2019, \
+                           arXiv 1905.00780, and their implementation",
+                build: || Box::new(SmoothFullGrad::default()),
+            },
+        ]
+    };
+}
+
 /// Every method that needs no more of a model than its two verbs.
 pub fn all<M: ModelWrapper>() -> Vec<Entry<dyn Method<M>>> {
     methods_of_any_model!()
 }
 
-/// Every method there is, whatever it needs of a model.
-pub fn catalogue() -> Vec<Entry<dyn Parameters>> {
-    methods_of_any_model!()
+/// Every method that can be asked of a model whose layers are known: also those by rules.
+pub fn of_layers<M: LayeredModel>() -> Vec<Entry<dyn Method<M>>> {
+    let mut entries = all();
+    let rules: Vec<Entry<dyn Method<M>>> = methods_of_layers!();
+    entries.extend(rules);
+    entries
 }
 
-/// The method of this name among those for a model; an error lists them.
-pub fn find<M: ModelWrapper>(name: &str) -> Result<Entry<dyn Method<M>>> {
-    named(all(), name)
+/// Every method there is, whatever it needs of a model.
+pub fn catalogue() -> Vec<Entry<dyn Parameters>> {
+    let mut entries: Vec<Entry<dyn Parameters>> = methods_of_any_model!();
+    let rules: Vec<Entry<dyn Parameters>> = methods_of_layers!();
+    entries.extend(rules);
+    entries
+}
+
+/// The method of this name among those for a model.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] if it needs to know the layers and the model's aren't known; [`Error::Parameter`] with the
+/// names there are if there is none.
+pub fn find<M: ModelWrapper>(model: &M, name: &str) -> Result<Entry<dyn Method<M>>> {
+    let mut entries = M::methods();
+    if let Some(index) = entries.iter().position(|entry| entry.name == name) {
+        return Ok(entries.swap_remove(index));
+    }
+    named(catalogue(), name)?;
+    Err(Error::Unsupported(format!(
+        "{name} on {}: it needs to know the layers, which are not known here",
+        model.backend()
+    )))
 }
 
 /// The method of this name in a list; an error names all that are in it.

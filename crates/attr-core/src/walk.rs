@@ -1,0 +1,409 @@
+//! The way back through the layers of a slice, by a rule of the method's own.
+//!
+//! A gradient goes back through [`crate::ModelWrapper::gradient`]. A method that needs to know the layers goes
+//! back here: at each layer it is shown the layer's values and the signal that arrived, and says which signals
+//! go on to the layer's inputs. Where several layers read a value, what they send adds up.
+
+use crate::attribution::row_totals;
+use crate::cut::Port;
+use crate::fold::takes_batch_norm;
+use crate::methods::evidence;
+use crate::parameter::Parameters;
+use crate::question::{finite_rows, join};
+use crate::{
+    Attribution, Cut, Error, LayeredModel, ModelWrapper, Node, NodeId, Op, Point, Precision, Quantity,
+    Question, Result, Slice, Tensor,
+};
+
+/// The layers between two cuts.
+pub(crate) struct Walk<'a, M: LayeredModel> {
+    pub(crate) model: &'a M,
+    from: Vec<Port>,
+    to: Vec<Port>,
+    /// Layers whose values depend on the lower cut.
+    active: Vec<bool>,
+    /// Layers that the way back goes through: active, and leading to the upper cut.
+    between: Vec<bool>,
+    /// For each layer the batch norm that can be folded into it.
+    norm_behind: Vec<Option<NodeId>>,
+}
+
+/// The value of each layer that a walk needs.
+pub(crate) struct Values<T> {
+    of: Vec<Option<T>>,
+    /// Values put in the place of those that one layer reads.
+    edges: Vec<(Port, T)>,
+}
+
+/// One layer on the way back.
+pub(crate) struct Layer<'a, M: LayeredModel> {
+    pub(crate) walk: &'a Walk<'a, M>,
+    pub(crate) id: NodeId,
+    pub(crate) node: &'a Node,
+    pub(crate) inputs: Vec<&'a M::Tensor>,
+    pub(crate) output: &'a M::Tensor,
+    /// The value of the batch norm that can be folded into this layer.
+    pub(crate) behind: Option<&'a M::Tensor>,
+    /// Which inputs a signal goes on to.
+    pub(crate) wanted: Vec<bool>,
+}
+
+/// The signals that go on from a layer, one entry an input; none where none is wanted.
+pub(crate) type Signals<T> = Vec<Option<T>>;
+
+/// What a layer sends on of the signal that arrived at it.
+pub(crate) type SendOn<'a, M> = &'a mut dyn FnMut(
+    &Layer<'_, M>,
+    &<M as ModelWrapper>::Tensor,
+) -> Result<Signals<<M as ModelWrapper>::Tensor>>;
+
+/// What a method makes of a chunk of rows.
+pub(crate) type Make<'a, M> = &'a mut dyn FnMut(&Pass<'_, M>) -> Result<Outcome<<M as ModelWrapper>::Tensor>>;
+
+impl<'a, M: LayeredModel> Walk<'a, M> {
+    pub(crate) fn new(model: &'a M, slice: &Slice) -> Result<Self> {
+        let graph = model.graph();
+        let (from, to) = (graph.ports(&slice.from)?, graph.ports(&slice.to)?);
+        let count = graph.nodes().len();
+        let (mut active, mut between) = (vec![false; count], vec![false; count]);
+        for (id, node) in graph.nodes().iter().enumerate() {
+            let edge = |slot| from.contains(&Port::Edge(id, slot));
+            active[id] = from.contains(&Port::Value(id))
+                || (node.inputs.iter().enumerate()).any(|(slot, &src)| edge(slot) || active[src]);
+        }
+        to.iter().for_each(|&port| between[graph.source(port)] = true);
+        for id in (0..count).rev() {
+            if between[id] && active[id] {
+                graph.node(id).inputs.iter().for_each(|&src| between[src] = true);
+            }
+        }
+        (0..count).for_each(|id| between[id] &= active[id]);
+        let mut norm_behind = vec![None; count];
+        let readers = graph.readers();
+        for (id, node) in graph.nodes().iter().enumerate().filter(|(id, _)| between[*id]) {
+            let before = node.inputs.first().copied();
+            if let Some(before) = before.filter(|_| matches!(node.op, Op::BatchNorm { .. })) {
+                let alone = readers[before] == 1 && !to.contains(&Port::Value(before));
+                if alone && takes_batch_norm(graph.node(before)) {
+                    norm_behind[before] = Some(id);
+                }
+            }
+        }
+        let walk = Walk { model, from, to, active, between, norm_behind };
+        if !(walk.to.iter()).any(|port| walk.from.contains(port) || walk.active[graph.source(*port)]) {
+            let (from, to) = (slice.from.to_string(), slice.to.to_string());
+            return Err(Error::NotConnected { from, to });
+        }
+        Ok(walk)
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> &'a Node {
+        self.model.graph().node(id)
+    }
+
+    /// Whether the way back goes through a layer.
+    pub(crate) fn goes_through(&self, id: NodeId) -> bool {
+        self.between[id]
+    }
+
+    /// The batch norm that can be folded into a layer.
+    pub(crate) fn norm_behind(&self, id: NodeId) -> Option<NodeId> {
+        self.norm_behind[id]
+    }
+
+    /// Whether a layer is a batch norm that can be folded into the layer before it.
+    pub(crate) fn can_fold(&self, id: NodeId) -> bool {
+        self.node(id).inputs.first().is_some_and(|&before| self.norm_behind[before] == Some(id))
+    }
+
+    /// Layers whose values are needed: those on the way, and what they read.
+    fn needed(&self) -> Vec<NodeId> {
+        let graph = self.model.graph();
+        let mut needed = self.between.clone();
+        for id in (0..needed.len()).filter(|&id| self.between[id]) {
+            graph.node(id).inputs.iter().for_each(|&src| needed[src] = true);
+        }
+        self.from.iter().chain(&self.to).for_each(|&port| needed[graph.source(port)] = true);
+        (0..needed.len()).filter(|&id| needed[id]).collect()
+    }
+
+    /// About how many bytes one row of all these values and the signals needs.
+    pub(crate) fn row_bytes(&self, precision: Precision, passes: u64) -> u64 {
+        let lens = || self.needed().into_iter().map(|id| self.node(id).shape.row_len() as u64);
+        let width = if precision == Precision::F64 { 8 } else { 4 };
+        // Besides the values: signals that wait, and the products of one layer.
+        (lens().sum::<u64>() * passes + 8 * lens().max().unwrap_or(0)) * width
+    }
+
+    /// The value of each layer that the way back needs.
+    pub(crate) fn values(&self, point: Point<'_, M::Tensor>) -> Result<Values<M::Tensor>> {
+        let graph = self.model.graph();
+        let needed = self.needed();
+        let cut = Cut::several(needed.iter().copied());
+        let mut of = vec![None; graph.nodes().len()];
+        for (id, value) in needed.into_iter().zip(self.model.forward(point, &cut)?) {
+            of[id] = Some(value);
+        }
+        let edges = match point.replace {
+            Some((cut, values)) => graph.ports(cut)?.into_iter().zip(values.iter().cloned()).collect(),
+            None => Vec::new(),
+        };
+        Ok(Values { of, edges })
+    }
+
+    /// The values at the upper cut.
+    pub(crate) fn upper(&self, values: &Values<M::Tensor>) -> Vec<M::Tensor> {
+        self.to.iter().map(|&port| values.at(port, self.model.graph().source(port)).clone()).collect()
+    }
+
+    /// The values at the lower cut.
+    pub(crate) fn lower(&self, values: &Values<M::Tensor>) -> Vec<M::Tensor> {
+        self.from.iter().map(|&port| values.at(port, self.model.graph().source(port)).clone()).collect()
+    }
+
+    /// One layer with its values at a point.
+    pub(crate) fn layer<'b>(&'b self, id: NodeId, values: &'b Values<M::Tensor>) -> Layer<'b, M> {
+        let node = self.node(id);
+        let edges = || node.inputs.iter().enumerate().map(|(slot, &src)| (Port::Edge(id, slot), src));
+        Layer {
+            walk: self,
+            id,
+            node,
+            inputs: edges().map(|(port, src)| values.at(port, src)).collect(),
+            output: values.at(Port::Value(id), id),
+            behind: self.norm_behind[id].map(|norm| values.at(Port::Value(norm), norm)),
+            wanted: edges().map(|(port, src)| self.from.contains(&port) || self.active[src]).collect(),
+        }
+    }
+
+    /// From the signals at the upper cut to those at the lower cut: `rule` says what a layer sends on.
+    pub(crate) fn back(
+        &self,
+        values: &Values<M::Tensor>,
+        signals: Vec<M::Tensor>,
+        rule: SendOn<'_, M>,
+    ) -> Result<Vec<M::Tensor>> {
+        let graph = self.model.graph();
+        let mut arrived: Vec<Option<M::Tensor>> = vec![None; self.active.len()];
+        let mut at_from: Vec<Option<M::Tensor>> = vec![None; self.from.len()];
+        let mut reach = |port: Port, signal: &M::Tensor| -> Result<()> {
+            for (sum, _) in at_from.iter_mut().zip(&self.from).filter(|(_, from)| **from == port) {
+                add_into(sum, signal.clone())?;
+            }
+            Ok(())
+        };
+        for (&port, signal) in self.to.iter().zip(signals) {
+            if matches!(port, Port::Edge(..)) {
+                reach(port, &signal)?;
+            }
+            add_into(&mut arrived[graph.source(port)], signal)?;
+        }
+        for id in (0..arrived.len()).rev() {
+            let Some(signal) = arrived[id].take() else { continue };
+            reach(Port::Value(id), &signal)?;
+            if !self.between[id] || values.is_put_in(id) {
+                continue;
+            }
+            let layer = self.layer(id, values);
+            if !layer.wanted.contains(&true) {
+                continue;
+            }
+            let below = rule(&layer, &signal).map_err(|error| layer.named(error))?;
+            for (slot, signal) in below.into_iter().enumerate() {
+                let (src, edge) = (layer.node.inputs[slot], Port::Edge(id, slot));
+                let Some(signal) = signal.filter(|_| layer.wanted[slot]) else { continue };
+                reach(edge, &signal)?;
+                if self.active[src] {
+                    add_into(&mut arrived[src], signal)?;
+                }
+            }
+        }
+        let found = self.from.iter().zip(at_from);
+        found
+            .map(|(&port, sum)| match sum {
+                Some(sum) => Ok(sum),
+                None => values.at(port, graph.source(port)).zeros_like(),
+            })
+            .collect()
+    }
+}
+
+impl<T> Values<T> {
+    fn at(&self, port: Port, src: NodeId) -> &T {
+        let edge = self.edges.iter().find(|(replaced, _)| *replaced == port);
+        edge.map_or_else(|| self.of[src].as_ref().expect("BUG: a value is missing"), |(_, value)| value)
+    }
+
+    fn is_put_in(&self, id: NodeId) -> bool {
+        self.edges.iter().any(|(replaced, _)| *replaced == Port::Value(id))
+    }
+}
+
+impl<'a, M: LayeredModel> Layer<'a, M> {
+    pub(crate) fn op(&self) -> &'a Op {
+        &self.node.op
+    }
+
+    /// The layer's own parameters.
+    pub(crate) fn params(&self) -> Vec<&'a M::Tensor> {
+        self.walk.model.parameters(self.id)
+    }
+
+    /// The derivative of the layer, as it is, applied to a signal.
+    pub(crate) fn vjp(&self, signal: &M::Tensor) -> Result<Signals<M::Tensor>> {
+        self.walk.model.layer_vjp(self.op(), &self.inputs, &self.params(), signal, &self.wanted)
+    }
+
+    /// An error from the framework, with the layer's name.
+    pub(crate) fn named(&self, error: Error) -> Error {
+        error.in_layer(&self.node.name, self.op().kind())
+    }
+
+    /// That this layer is of a kind for which something isn't defined.
+    pub(crate) fn undefined(&self, what: &str) -> Error {
+        let (name, kind) = (&self.node.name, self.op().kind());
+        Error::Unsupported(format!("layer {name:?}: {what} is not defined for a layer of kind {kind:?}"))
+    }
+}
+
+/// A chunk of rows, run forward, with the quantity at its top.
+pub(crate) struct Pass<'a, M: LayeredModel> {
+    pub(crate) question: &'a Question<'a, M>,
+    pub(crate) walk: &'a Walk<'a, M>,
+    /// Which rows of the question these are.
+    pub(crate) rows: &'a [usize],
+    /// The model's inputs.
+    pub(crate) inputs: &'a [M::Tensor],
+    pub(crate) values: Values<M::Tensor>,
+    /// The values at the upper cut.
+    pub(crate) upper: Vec<M::Tensor>,
+    /// The derivative of the quantity by them.
+    pub(crate) cotangents: Vec<M::Tensor>,
+    /// The quantity of each row.
+    pub(crate) quantity: Vec<f64>,
+}
+
+/// What a method makes of a [`Pass`].
+pub(crate) struct Outcome<T> {
+    /// One tensor for each tensor at the lower cut, or whatever the method gives.
+    pub(crate) values: Vec<T>,
+    /// What is left over of its law, for each row.
+    pub(crate) residual: Option<Vec<f64>>,
+    /// What its law claims for each row; the quantity minus that at the baseline, if it does not say.
+    pub(crate) claimed: Option<Vec<f64>>,
+    /// The quantity at the baseline, for each row.
+    pub(crate) baseline_quantity: Option<Vec<f64>>,
+}
+
+impl<'a, M: LayeredModel> Pass<'a, M> {
+    fn run(
+        question: &'a Question<'a, M>,
+        walk: &'a Walk<'a, M>,
+        rows: &'a [usize],
+        point: Point<'a, M::Tensor>,
+        quantity: &dyn Quantity<M::Tensor>,
+        seen: &[usize],
+    ) -> Result<Self> {
+        let values = walk.values(point)?;
+        let upper = walk.upper(&values);
+        let evaluation = quantity.evaluate(&upper, question.seen(seen))?;
+        let quantity = finite_rows(&evaluation.value.to_array()?, "the quantity of interest")?;
+        let cotangents = evaluation.cotangents;
+        Ok(Pass { question, walk, rows, inputs: point.inputs, values, upper, cotangents, quantity })
+    }
+
+    /// The quantity held fixed at these rows, where it chooses by what it sees.
+    pub(crate) fn pinned(&self) -> Result<Option<Box<dyn Quantity<M::Tensor>>>> {
+        self.question.quantity.pin(&self.upper, self.question.seen(self.rows))
+    }
+
+    /// The same rows at another point, with the quantity that was held fixed at them.
+    pub(crate) fn at(
+        &self,
+        point: Point<'a, M::Tensor>,
+        pinned: Option<&dyn Quantity<M::Tensor>>,
+    ) -> Result<Self> {
+        match pinned {
+            // What was pinned counts the rows of this chunk.
+            Some(quantity) => {
+                let seen: Vec<_> = (0..self.rows.len()).collect();
+                Pass::run(self.question, self.walk, self.rows, point, quantity, &seen)
+            }
+            None => {
+                let quantity = &*self.question.quantity;
+                Pass::run(self.question, self.walk, self.rows, point, quantity, self.rows)
+            }
+        }
+    }
+
+    /// Goes back from signals at the upper cut.
+    pub(crate) fn back(&self, signals: Vec<M::Tensor>, rule: SendOn<'_, M>) -> Result<Vec<M::Tensor>> {
+        self.walk.back(&self.values, signals, rule)
+    }
+
+    /// Each value at the upper cut times the derivative of the quantity by it: for a class, its logit.
+    pub(crate) fn shares(&self) -> Result<Vec<M::Tensor>> {
+        self.upper.iter().zip(&self.cotangents).map(|(value, cotangent)| value.mul(cotangent)).collect()
+    }
+}
+
+impl<T> Outcome<T> {
+    /// An outcome without a law.
+    pub(crate) fn of(values: Vec<T>) -> Self {
+        Outcome { values, residual: None, claimed: None, baseline_quantity: None }
+    }
+}
+
+/// What a method that knows the layers answers: `pass` for each chunk of rows. `passes` is how many forward
+/// passes' values it holds at once, and `law` the conservation law whose residual it gives.
+pub(crate) fn answer<M: LayeredModel>(
+    question: &Question<'_, M>,
+    name: &str,
+    method: &dyn Parameters,
+    passes: u64,
+    law: Option<&'static str>,
+    pass: Make<'_, M>,
+) -> Result<Attribution<M::Tensor>> {
+    question.check()?;
+    let walk = Walk::new(question.model, &question.slice)?;
+    let rows: Vec<_> = (0..question.rows()).collect();
+    let precision = question.inputs[0].precision();
+    let chunk = question.run.chunk_rows(Some(walk.row_bytes(precision, passes)), rows.len())?;
+    let (mut uppers, mut parts, mut quantities) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut residuals, mut claims, mut baselines) = (Vec::new(), Vec::new(), Vec::new());
+    for seen in rows.chunks(chunk) {
+        let part = |input: &M::Tensor| input.slice_rows(seen[0], seen.len());
+        let inputs = question.inputs.iter().map(part).collect::<Result<Vec<_>>>()?;
+        let chunk = Pass::run(question, &walk, seen, Point::at(&inputs), &*question.quantity, seen)?;
+        let outcome = pass(&chunk)?;
+        uppers.push(chunk.upper);
+        let change =
+            |row: usize| chunk.quantity[row] - outcome.baseline_quantity.as_ref().map_or(0.0, |b| b[row]);
+        claims.extend(outcome.claimed.unwrap_or_else(|| (0..seen.len()).map(change).collect()));
+        quantities.extend(chunk.quantity);
+        parts.push(outcome.values);
+        residuals.extend(outcome.residual.into_iter().flatten());
+        baselines.extend(outcome.baseline_quantity.into_iter().flatten());
+        question.run.report(seen[0] + seen.len(), rows.len())?;
+    }
+    let mut evidence = evidence(question, name, method.parameters(), &join(uppers)?, quantities)?;
+    evidence.law = law;
+    evidence.claimed = law.map(|_| claims);
+    evidence.residual = law.map(|_| residuals);
+    evidence.baseline_quantity = Some(baselines).filter(|baselines| !baselines.is_empty());
+    Attribution::new(join(parts)?, evidence)
+}
+
+/// What is left over of the signals at the upper cut, for each row, when those at the lower cut are added up.
+pub(crate) fn left_over<T: Tensor>(lower: &[T], upper: &[T]) -> Result<Vec<f64>> {
+    let (lower, upper) = (row_totals(lower)?, row_totals(upper)?);
+    Ok(lower.iter().zip(&upper).map(|(lower, upper)| lower - upper).collect())
+}
+
+pub(crate) fn add_into<T: Tensor>(sum: &mut Option<T>, term: T) -> Result<()> {
+    *sum = Some(match sum.take() {
+        Some(sum) => sum.add(&term)?,
+        None => term,
+    });
+    Ok(())
+}

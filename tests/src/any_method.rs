@@ -1,10 +1,12 @@
 //! A method as a value: the same case asks it of every adapter's model.
+//!
+//! A method that needs to know the layers is asked by its name, with settings as text, as the command does it.
 
 use attr_core::methods::{
     Conductance, GradCam, Gradient, InputTimesGradient, IntegratedGradients, InternalInfluence, Method,
     Occlusion, SmoothGrad,
 };
-use attr_core::{Attribution, ModelWrapper, Qoi, Question, Result, Run, Slice};
+use attr_core::{Attribution, ModelWrapper, Qoi, Question, Result, Run, Slice, methods};
 use ndarray::ArrayD;
 
 use crate::Adapter;
@@ -19,6 +21,8 @@ macro_rules! methods {
                 #[allow(missing_docs)]
                 $method($method),
             )*
+            /// A method by its name, and its parameters that are not as they are by default.
+            Named(&'static str, Vec<(&'static str, String)>),
         }
 
         $(impl From<$method> for AnyMethod {
@@ -29,9 +33,14 @@ macro_rules! methods {
 
         impl AnyMethod {
             /// The method as the model sees it.
-            pub fn on<M: ModelWrapper>(&self) -> &dyn Method<M> {
+            pub fn on<M: ModelWrapper>(&self, model: &M) -> Result<Box<dyn Method<M>>> {
                 match self {
-                    $(AnyMethod::$method(method) => method,)*
+                    $(AnyMethod::$method(method) => Ok(Box::new(method.clone())),)*
+                    AnyMethod::Named(name, settings) => {
+                        let mut method = (methods::find(model, name)?.build)();
+                        settings.iter().try_for_each(|(name, value)| method.set(name, value))?;
+                        Ok(method)
+                    }
                 }
             }
         }
@@ -66,6 +75,20 @@ impl Ask {
         Ask { slice: Slice::full(), quantity: Qoi::Class(0), method: method.into() }
     }
 
+    /// By the method of this name, of the inputs and the first class.
+    pub fn named(name: &'static str) -> Self {
+        Ask::by(AnyMethod::Named(name, Vec::new()))
+    }
+
+    /// With a parameter of a method by its name.
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        let AnyMethod::Named(_, settings) = &mut self.method else {
+            panic!("BUG: {name} is a field of {:?}", self.method);
+        };
+        settings.push((name, value.to_string()));
+        self
+    }
+
     /// Of another slice.
     pub fn at(mut self, slice: impl Into<Slice>) -> Self {
         self.slice = slice.into();
@@ -89,6 +112,6 @@ impl Ask {
         let inputs = adapter.tensors(inputs)?;
         let question =
             Question::new(model, &inputs).at(self.slice.clone()).of(self.quantity.clone()).run(run);
-        self.method.on().attribute(&question)
+        self.method.on(model)?.attribute(&question)
     }
 }

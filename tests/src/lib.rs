@@ -4,7 +4,6 @@
 //! * [`adapter`] lists the adapters and runs cases on their models; [`on_every_adapter`] is the way in.
 //! * [`backend`] lists their kernels, for cases of single layers; [`on_every_backend`] is the way in.
 //! * [`any_method`] makes a method, and what is asked of it, a value.
-//! * [`named`] makes a value of a method by its name, as the command asks it.
 //! * `consistency` holds adapter against adapter on real networks; it needs the feature `torch`.
 //! * [`networks`] has the networks: literal ones from papers and peers' tests, and random ones.
 //! * [`tolerance`] says how close is close.
@@ -17,7 +16,6 @@ pub mod any_method;
 pub mod backend;
 #[cfg(feature = "torch")]
 pub mod consistency;
-pub mod named;
 pub mod networks;
 pub mod reference;
 pub mod sampling;
@@ -26,5 +24,4 @@ pub mod tolerance;
 pub use adapter::{Adapter, Cannot, Case, Outcome, Under};
 pub use any_method::{AnyMethod, Ask};
 pub use backend::Backend;
-pub use named::Named;
 pub use tolerance::Level;

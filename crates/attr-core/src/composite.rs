@@ -130,15 +130,12 @@ impl Composite {
     pub(crate) fn assign<M: LayeredModel>(&self, walk: &Walk<'_, M>) -> Result<Vec<Option<Assigned>>> {
         let ranks = Ranks::of(walk);
         let nodes = walk.model.graph().nodes();
-        for (layers, _) in &self.rows {
-            let found =
-                matches!(layers, Layers::Named(pattern) if !nodes.iter().any(|n| matches(pattern, &n.name)));
-            if found {
-                return Err(Error::parameter("rules", "names of layers", layers));
-            }
+        let nowhere = |layers: &&Layers| matches!(layers, Layers::Named(pattern) if !nodes.iter().any(|n| matches(pattern, &n.name)));
+        if let Some(layers) = self.rows.iter().map(|(layers, _)| layers).find(nowhere) {
+            return Err(Error::parameter("rules", "names of layers", layers));
         }
         let row =
-            |id| self.rows.iter().find(|(layers, _)| layers.name(walk, &ranks, id)).map(|(_, rule)| rule);
+            |id| self.rows.iter().find(|(layers, _)| layers.include(walk, &ranks, id)).map(|(_, rule)| rule);
         let folded = |id| walk.norm_behind(id).filter(|&norm| row(norm).is_none());
         let assigned = |id: NodeId| {
             let op = &walk.node(id).op;
@@ -222,8 +219,12 @@ impl Ranks {
             nodes[id].inputs.iter().for_each(|&src| above[src] |= above[id] || weighted[id]);
         }
         let total = weighted.iter().filter(|weighted| **weighted).count().max(1);
-        let upto = |id: usize| weighted[..=id].iter().filter(|weighted| **weighted).count();
-        let share = (0..nodes.len()).map(|id| upto(id) as f64 / total as f64).collect();
+        let mut upto = 0;
+        let share = weighted.iter().map(|&weighted| {
+            upto += usize::from(weighted);
+            upto as f64 / total as f64
+        });
+        let share = share.collect();
         Ranks { below, above, share }
     }
 }
@@ -239,7 +240,7 @@ fn is_convolution(op: &Op) -> bool {
 
 impl Layers {
     /// Whether a layer is one of these.
-    fn name<M: LayeredModel>(&self, walk: &Walk<'_, M>, ranks: &Ranks, id: NodeId) -> bool {
+    fn include<M: LayeredModel>(&self, walk: &Walk<'_, M>, ranks: &Ranks, id: NodeId) -> bool {
         let node = walk.node(id);
         match self {
             Layers::Weighted => is_weighted(walk, id),
@@ -251,10 +252,10 @@ impl Layers {
             ),
             Layers::Kind(kind) => node.op.kind() == kind,
             Layers::Named(pattern) => matches(pattern, &node.name),
-            Layers::First(of) => of.name(walk, ranks, id) && !ranks.below[id],
-            Layers::Last(of) => of.name(walk, ranks, id) && !ranks.above[id],
+            Layers::First(of) => of.include(walk, ranks, id) && !ranks.below[id],
+            Layers::Last(of) => of.include(walk, ranks, id) && !ranks.above[id],
             Layers::Between(low, high, of) => {
-                of.name(walk, ranks, id) && ranks.share[id] > *low && ranks.share[id] <= *high
+                of.include(walk, ranks, id) && ranks.share[id] > *low && ranks.share[id] <= *high
             }
         }
     }

@@ -8,11 +8,8 @@ use crate::{Activation, LayeredModel, NodeId, Op, Result, Tensor};
 pub(crate) struct LinearForm<'a, M: LayeredModel> {
     layer: &'a Layer<'a, M>,
     op: Op,
-    /// The inputs that it maps; for a weighted layer one, for a sum several.
-    inputs: Vec<M::Tensor>,
-    /// The layers that these are read from.
-    sources: Vec<NodeId>,
-    wanted: Vec<bool>,
+    /// Which of the layer's inputs it maps: all, or the one that is multiplied by a factor.
+    slots: Vec<usize>,
     map: Map<M::Tensor>,
     /// What the map and its bias give.
     pub(crate) output: &'a M::Tensor,
@@ -46,9 +43,7 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
         let mut form = LinearForm {
             layer,
             op: layer.op().clone(),
-            inputs: layer.inputs.iter().map(|&input| input.clone()).collect(),
-            sources: layer.node.inputs.clone(),
-            wanted: layer.wanted.clone(),
+            slots: (0..layer.inputs.len()).collect(),
             map: Map::Coefficients(vec![1.0]),
             output: layer.output,
             instead: false,
@@ -104,28 +99,27 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
     /// A product with a factor that does not depend on the lower cut.
     fn factor(&mut self, active: usize, weight: M::Tensor) {
         self.op = Op::Mul;
-        self.inputs = vec![self.layer.inputs[active].clone()];
-        self.sources = vec![self.layer.node.inputs[active]];
-        self.wanted = vec![true];
+        self.slots = vec![active];
         self.map = Map::Weights { weight, bias: None, holder: Holder::Factor };
     }
 
-    /// The denominator of a quotient, before it is stabilized. The outer none: a rule asks for weights that this
-    /// layer does not show; the inner one: there is nothing to share by.
-    pub(crate) fn forward(&self, branch: &Branch) -> Result<Option<Option<M::Tensor>>> {
+    /// Whether the layer shows the weights that a quotient is made of.
+    pub(crate) fn defines(&self, branch: &Branch) -> bool {
+        branch.terms.iter().all(|term| self.shows(&term.weights))
+    }
+
+    /// The denominator of a quotient, before it is stabilized; none where there is nothing to share by.
+    pub(crate) fn forward(&self, branch: &Branch) -> Result<Option<M::Tensor>> {
         let whole = |part: &Part| *part == Part::ALL;
         let (terms, bias) = (&branch.terms, self.bias());
         let plain = matches!(&terms[..], [only] if whole(&only.inputs) && whole(&only.weights));
         if plain && !self.instead && (bias.is_none() || whole(&branch.bias)) {
-            return Ok(Some(Some(self.output.clone())));
+            return Ok(Some(self.output.clone()));
         }
         let mut sum = None;
         for term in terms {
-            if !self.shows(&term.weights) {
-                return Ok(None);
-            }
             if let Some(z) = self.product(term)? {
-                add_into(&mut sum, if term.sign == 1.0 { z } else { z.scale(term.sign)? })?;
+                add_into(&mut sum, term.signed(z)?)?;
             }
         }
         if let Some(bias) = bias.map(|bias| branch.bias.of(bias)).transpose()?.flatten() {
@@ -134,17 +128,17 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
                 None => Some(bias.broadcast_to(&self.output.dims())?),
             };
         }
-        Ok(Some(sum))
+        Ok(sum)
     }
 
     /// `sign * inputs' * transpose(signal)` of a term, for each input of the layer.
     pub(crate) fn pull(&self, term: &Term, signal: &M::Tensor) -> Result<Signals<M::Tensor>> {
         let model = self.layer.walk.model;
-        let Some(parts) = self.parts(&term.inputs)? else { return Ok(vec![None; self.layer.inputs.len()]) };
+        let mut products = vec![None; self.layer.inputs.len()];
+        let Some(parts) = self.parts(&term.inputs)? else { return Ok(products) };
         let below = match &self.map {
             Map::Coefficients(coefficients) => {
-                let refs: Vec<_> = self.inputs.iter().collect();
-                let below = model.layer_vjp(&self.op, &refs, &[], signal, &self.wanted)?;
+                let below = model.layer_vjp(&self.op, &self.layer.inputs, &[], signal, &self.layer.wanted)?;
                 let scaled = below.into_iter().zip(coefficients).map(|(below, &coefficient)| {
                     let coefficient = term.weights.of_number(coefficient);
                     let below = below.filter(|_| coefficient != 0.0);
@@ -153,35 +147,18 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
                 scaled.collect::<Result<Vec<_>>>()?
             }
             Map::Weights { weight, holder, .. } => {
-                let Some(weight) = term.weights.of(weight)? else {
-                    return Ok(vec![None; self.layer.inputs.len()]);
-                };
-                let (inputs, params) = holder.hold(&self.inputs[0], &weight);
+                let Some(weight) = term.weights.of(weight)? else { return Ok(products) };
+                let (inputs, params) = holder.hold(self.layer.inputs[self.slots[0]], &weight);
                 let wanted: Vec<_> = (0..inputs.len()).map(|i| i == 0).collect();
-                let mut below = model.layer_vjp(&self.op, &inputs, &params, signal, &wanted)?;
-                below.truncate(1);
-                below
+                model.layer_vjp(&self.op, &inputs, &params, signal, &wanted)?
             }
         };
-        let products = below.into_iter().zip(parts).map(|(below, part)| match (below, part) {
-            (Some(below), Some(part)) => {
-                let product = below.mul(&part)?;
-                Ok(Some(if term.sign == 1.0 { product } else { product.scale(term.sign)? }))
+        for ((&slot, below), part) in self.slots.iter().zip(below).zip(parts) {
+            if let (Some(below), Some(part)) = (below, part) {
+                products[slot] = Some(term.signed(below.mul(&part)?)?);
             }
-            _ => Ok(None),
-        });
-        let products = products.collect::<Result<Vec<_>>>()?;
-        // A factor's input may be the second one of its layer.
-        if products.len() == self.layer.inputs.len() {
-            return Ok(products);
         }
-        let mut products = products.into_iter();
-        Ok(self
-            .layer
-            .wanted
-            .iter()
-            .map(|&wanted| if wanted { products.next().flatten() } else { None })
-            .collect())
+        Ok(products)
     }
 
     /// Whether a rule can take this part of the coefficients.
@@ -201,13 +178,13 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
         }
     }
 
-    /// The part of each input; none if all are zero.
-    #[allow(clippy::type_complexity)]
-    fn parts(&self, part: &Part) -> Result<Option<Vec<Option<M::Tensor>>>> {
+    /// The part of each input that it maps; none if all are zero.
+    fn parts(&self, part: &Part) -> Result<Option<Signals<M::Tensor>>> {
         let graph = self.layer.walk.model.graph();
-        let positive = |slot: usize| *part == Part::NEGATIVE && graph.is_non_negative(self.sources[slot]);
-        let of = |(slot, input)| if positive(slot) { Ok(None) } else { part.of(input) };
-        let parts = self.inputs.iter().enumerate().map(of).collect::<Result<Vec<_>>>()?;
+        let is_zero =
+            |slot: usize| *part == Part::NEGATIVE && graph.is_non_negative(self.layer.node.inputs[slot]);
+        let of = |&slot: &usize| if is_zero(slot) { Ok(None) } else { part.of(self.layer.inputs[slot]) };
+        let parts = self.slots.iter().map(of).collect::<Result<Vec<_>>>()?;
         Ok(Some(parts).filter(|parts| parts.iter().any(Option::is_some)))
     }
 
@@ -218,7 +195,7 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
         match &self.map {
             Map::Coefficients(coefficients) => {
                 let scaled =
-                    parts.into_iter().zip(coefficients).zip(&self.inputs).map(|((part, &c), input)| {
+                    parts.into_iter().zip(coefficients).zip(&self.layer.inputs).map(|((part, &c), input)| {
                         match (part, term.weights.of_number(c)) {
                             (Some(part), 1.0) => Ok(part),
                             (Some(part), c) => part.scale(c),

@@ -112,6 +112,22 @@ impl<'a, M: ModelWrapper> Question<'a, M> {
         join(parts)
     }
 
+    /// Does work on chunks of rows, one after another, as many rows as memory allows: `work` gets which rows they are,
+    /// and the inputs' part.
+    pub(crate) fn in_chunks(
+        &self,
+        row_bytes: Option<u64>,
+        mut work: impl FnMut(&[usize], &[M::Tensor]) -> Result<()>,
+    ) -> Result<()> {
+        let rows: Vec<_> = (0..self.rows()).collect();
+        for seen in rows.chunks(self.run.chunk_rows(row_bytes, rows.len())?) {
+            let part = |input: &M::Tensor| input.slice_rows(seen[0], seen.len());
+            work(seen, &self.inputs.iter().map(part).collect::<Result<Vec<_>>>()?)?;
+            self.run.report(seen[0] + seen.len(), rows.len())?;
+        }
+        Ok(())
+    }
+
     /// The quantity's value for each row of `values` at the upper cut.
     pub(crate) fn value_of(
         &self,

@@ -210,6 +210,11 @@ impl Term {
         Term { sign: 1.0, inputs, weights }
     }
 
+    /// A product of it with its sign.
+    pub(crate) fn signed<T: Tensor>(&self, product: T) -> Result<T> {
+        if self.sign == 1.0 { Ok(product) } else { product.scale(self.sign) }
+    }
+
     fn minus(inputs: Part, weights: Part) -> Self {
         Term { sign: -1.0, ..Term::new(inputs, weights) }
     }
@@ -348,15 +353,18 @@ impl Rule {
         }
         let form = LinearForm::of(layer, *self == Rule::Spread, folded)?.ok_or_else(undefined)?;
         let mut sums = vec![None; layer.inputs.len()];
-        for branch in self.branches() {
-            let Some(z) = form.forward(&branch)?.ok_or_else(undefined)? else { continue };
-            let mut signal = relevance.scale(branch.share)?;
-            let zero = relevance.zeros_like()?;
-            match branch.outputs {
-                Outputs::All => {}
-                Outputs::Positive => signal = signal.mul(&form.output.gt(&zero)?)?,
-                Outputs::Negative => signal = signal.mul(&zero.gt(form.output)?)?,
-            }
+        let branches = self.branches();
+        if !branches.iter().all(|branch| form.defines(branch)) {
+            return Err(undefined());
+        }
+        for branch in branches {
+            let Some(z) = form.forward(&branch)? else { continue };
+            let signal = relevance.scale(branch.share)?;
+            let signal = match branch.outputs {
+                Outputs::All => signal,
+                Outputs::Positive => signal.mul(&form.output.gt(&form.output.zeros_like()?)?)?,
+                Outputs::Negative => signal.mul(&form.output.zeros_like()?.gt(form.output)?)?,
+            };
             let signal = signal.div(&stabilized(&z, self.stabilizer(stabilizer))?)?;
             for term in &branch.terms {
                 for (sum, part) in sums.iter_mut().zip(form.pull(term, &signal)?) {

@@ -24,6 +24,8 @@ pub(crate) struct Walk<'a, M: LayeredModel> {
     active: Vec<bool>,
     /// Layers that the way back goes through: active, and leading to the upper cut.
     between: Vec<bool>,
+    /// Layers whose values are needed: those on the way, and what they read.
+    needed: Vec<NodeId>,
     /// For each layer the batch norm that can be folded into it.
     norm_behind: Vec<Option<NodeId>>,
 }
@@ -89,7 +91,13 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
                 }
             }
         }
-        let walk = Walk { model, from, to, active, between, norm_behind };
+        let mut read = between.clone();
+        for id in (0..count).filter(|&id| between[id]) {
+            graph.node(id).inputs.iter().for_each(|&src| read[src] = true);
+        }
+        from.iter().chain(&to).for_each(|&port| read[graph.source(port)] = true);
+        let needed = (0..count).filter(|&id| read[id]).collect();
+        let walk = Walk { model, from, to, active, between, needed, norm_behind };
         if !(walk.to.iter()).any(|port| walk.from.contains(port) || walk.active[graph.source(*port)]) {
             let (from, to) = (slice.from.to_string(), slice.to.to_string());
             return Err(Error::NotConnected { from, to });
@@ -116,20 +124,9 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
         self.node(id).inputs.first().is_some_and(|&before| self.norm_behind[before] == Some(id))
     }
 
-    /// Layers whose values are needed: those on the way, and what they read.
-    fn needed(&self) -> Vec<NodeId> {
-        let graph = self.model.graph();
-        let mut needed = self.between.clone();
-        for id in (0..needed.len()).filter(|&id| self.between[id]) {
-            graph.node(id).inputs.iter().for_each(|&src| needed[src] = true);
-        }
-        self.from.iter().chain(&self.to).for_each(|&port| needed[graph.source(port)] = true);
-        (0..needed.len()).filter(|&id| needed[id]).collect()
-    }
-
     /// About how many bytes one row of all these values and the signals needs.
     pub(crate) fn row_bytes(&self, precision: Precision, passes: u64) -> u64 {
-        let lens = || self.needed().into_iter().map(|id| self.node(id).shape.row_len() as u64);
+        let lens = || self.needed.iter().map(|&id| self.node(id).shape.row_len() as u64);
         let width = if precision == Precision::F64 { 8 } else { 4 };
         // Besides the values: signals that wait, and the products of one layer.
         (lens().sum::<u64>() * passes + 8 * lens().max().unwrap_or(0)) * width
@@ -138,10 +135,9 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
     /// The value of each layer that the way back needs.
     pub(crate) fn values(&self, point: Point<'_, M::Tensor>) -> Result<Values<M::Tensor>> {
         let graph = self.model.graph();
-        let needed = self.needed();
-        let cut = Cut::several(needed.iter().copied());
+        let cut = Cut::several(self.needed.iter().copied());
         let mut of = vec![None; graph.nodes().len()];
-        for (id, value) in needed.into_iter().zip(self.model.forward(point, &cut)?) {
+        for (&id, value) in self.needed.iter().zip(self.model.forward(point, &cut)?) {
             of[id] = Some(value);
         }
         let edges = match point.replace {
@@ -153,12 +149,16 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
 
     /// The values at the upper cut.
     pub(crate) fn upper(&self, values: &Values<M::Tensor>) -> Vec<M::Tensor> {
-        self.to.iter().map(|&port| values.at(port, self.model.graph().source(port)).clone()).collect()
+        self.at(&self.to, values)
     }
 
     /// The values at the lower cut.
     pub(crate) fn lower(&self, values: &Values<M::Tensor>) -> Vec<M::Tensor> {
-        self.from.iter().map(|&port| values.at(port, self.model.graph().source(port)).clone()).collect()
+        self.at(&self.from, values)
+    }
+
+    fn at(&self, ports: &[Port], values: &Values<M::Tensor>) -> Vec<M::Tensor> {
+        ports.iter().map(|&port| values.at(port, self.model.graph().source(port)).clone()).collect()
     }
 
     /// One layer with its values at a point.
@@ -366,15 +366,11 @@ pub(crate) fn answer<M: LayeredModel>(
 ) -> Result<Attribution<M::Tensor>> {
     question.check()?;
     let walk = Walk::new(question.model, &question.slice)?;
-    let rows: Vec<_> = (0..question.rows()).collect();
-    let precision = question.inputs[0].precision();
-    let chunk = question.run.chunk_rows(Some(walk.row_bytes(precision, passes)), rows.len())?;
+    let row_bytes = walk.row_bytes(question.inputs[0].precision(), passes);
     let (mut uppers, mut parts, mut quantities) = (Vec::new(), Vec::new(), Vec::new());
     let (mut residuals, mut claims, mut baselines) = (Vec::new(), Vec::new(), Vec::new());
-    for seen in rows.chunks(chunk) {
-        let part = |input: &M::Tensor| input.slice_rows(seen[0], seen.len());
-        let inputs = question.inputs.iter().map(part).collect::<Result<Vec<_>>>()?;
-        let chunk = Pass::run(question, &walk, seen, Point::at(&inputs), &*question.quantity, seen)?;
+    question.in_chunks(Some(row_bytes), |seen, inputs| {
+        let chunk = Pass::run(question, &walk, seen, Point::at(inputs), &*question.quantity, seen)?;
         let outcome = pass(&chunk)?;
         uppers.push(chunk.upper);
         let change =
@@ -384,8 +380,8 @@ pub(crate) fn answer<M: LayeredModel>(
         parts.push(outcome.values);
         residuals.extend(outcome.residual.into_iter().flatten());
         baselines.extend(outcome.baseline_quantity.into_iter().flatten());
-        question.run.report(seen[0] + seen.len(), rows.len())?;
-    }
+        Ok(())
+    })?;
     let mut evidence = evidence(question, name, method.parameters(), &join(uppers)?, quantities)?;
     evidence.law = law;
     evidence.claimed = law.map(|_| claims);

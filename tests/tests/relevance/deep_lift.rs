@@ -2,9 +2,10 @@
 
 use attr_core::{Cut, ModelWrapper, Qoi, Run};
 use attr_tests::networks::{RandomNetwork, basic_model2, random_networks};
-use attr_tests::tolerance::close;
-use attr_tests::{Adapter, Level, Named, Outcome, on_every_layered_adapter};
-use ndarray::{ArrayD, arr1, arr2};
+use attr_tests::{Adapter, Ask, Level, Outcome, on_every_layered_adapter};
+use ndarray::{ArrayD, arr2};
+
+use crate::holds;
 
 /// DeepExplain, tests/test_tensorflow.py; Captum's ReLU literal (2, 1) is of the same network with a sum.
 #[test]
@@ -12,7 +13,7 @@ fn literals() {
     fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &RandomNetwork) -> Outcome {
         let model = adapter.model(&case.graph)?;
         let inputs = [arr2(&[[-10.0, -5.0], [3.0, 1.0]]).into_dyn()];
-        let ask = Named::by("deeplift");
+        let ask = Ask::named("deeplift");
         let found = ask.answer(adapter, &model, &inputs, Run::default())?;
         adapter.close(&found.values[0], &arr2(&[[0.0, 0.0], [2.0, -1.0]]).into_dyn(), Level::Layer)?;
         let multipliers = ask.with("multiply", false).answer(adapter, &model, &inputs, Run::default())?;
@@ -30,15 +31,12 @@ fn summation_to_delta() {
         let model = adapter.model(&case.graph)?;
         for slice in [(Cut::input(), Cut::logits()), (Cut::layer(case.middle), Cut::logits())] {
             for baselines in ["zeros", "uniform -1 1 5", "uniform -1 1 5, 0.5, uniform -2 1 6"] {
-                let ask = Named::by("deeplift").with("baselines", baselines).at(slice.clone());
+                let ask = Ask::named("deeplift").with("baselines", baselines).at(slice.clone());
                 let evidence = ask
                     .of(Qoi::PredictedClass)
                     .answer(adapter, &model, &case.inputs(3), Run { rows: 2, ..Run::default() })?
                     .evidence;
-                let residual = arr1(&evidence.residual.ok_or("no residual")?).into_dyn();
-                let most = evidence.quantity.iter().fold(1.0, |most: f64, q| most.max(q.abs()));
-                let none = ArrayD::zeros(residual.raw_dim());
-                close(&(residual / most), &none, Level::Attribution, adapter.precision)
+                holds(&evidence, 1.0, Level::Attribution, adapter.precision)
                     .map_err(|reason| format!("baselines {baselines}: {reason}"))?;
             }
         }
@@ -53,7 +51,7 @@ fn the_baseline_itself() {
     fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &RandomNetwork) -> Outcome {
         let model = adapter.model(&case.graph)?;
         let inputs = case.inputs(2);
-        let ask = Named::by("deeplift").with("baselines", "0.25");
+        let ask = Ask::named("deeplift").with("baselines", "0.25");
         let even: Vec<_> = inputs.iter().map(|input| input.mapv(|_| 0.25)).collect();
         let answer = ask.answer(adapter, &model, &even, Run::default())?;
         Ok(adapter.close(&answer.values[0], &ArrayD::zeros(even[0].raw_dim()), Level::Layer)?)

@@ -3,32 +3,32 @@
 use attr_core::composite::Composite;
 use attr_core::{Activation, Conv, Cut, Error, Op, Qoi, Run};
 use attr_tests::networks::{Kind, RandomNetwork, powers, single_layer};
-use attr_tests::{Named, adapter};
+use attr_tests::{Ask, adapter};
 use ndarray::ArrayD;
 
-fn ask(net: &attr_core::Graph, ask: &Named) -> Result<(), Error> {
+fn ask(net: &attr_core::Graph, ask: &Ask) -> Result<(), Error> {
     let adapter = adapter::reference();
     let inputs: Vec<_> =
         net.inputs().iter().map(|&id| ArrayD::from_elem(net.node(id).shape.at(1), 0.5)).collect();
     ask.answer(&adapter, &(adapter.build)(net)?, &inputs, Run::default()).map(|_| ())
 }
 
-fn text(net: &attr_core::Graph, named: Named) -> String {
+fn text(net: &attr_core::Graph, named: Ask) -> String {
     ask(net, &named).unwrap_err().to_string()
 }
 
 #[test]
 fn a_rule_that_is_not_defined() {
     let tanh = single_layer(Op::Activation(Activation::Tanh), &[3], &[]);
-    let found = text(&tanh, Named::by("lrp").with("rules", "kind tanh: flat"));
+    let found = text(&tanh, Ask::named("lrp").with("rules", "kind tanh: flat"));
     assert_eq!(
         found,
         "unsupported: layer \"layer\": the rule `flat` is not defined for a layer of kind \"tanh\""
     );
-    let product = text(&powers(), Named::by("lrp").of(Qoi::MaxClass));
+    let product = text(&powers(), Ask::named("lrp").of(Qoi::MaxClass));
     assert!(product.contains("the rule `epsilon 0.000001`") && product.contains("\"multiply\""), "{product}");
     let conv = single_layer(Op::Conv(Conv::square(1, 0)), &[2, 4, 4], &[ArrayD::ones(vec![2, 2, 3, 3])]);
-    let found = text(&conv, Named::by("lrp").with("rules", "pass").of(Qoi::Neuron(vec![0, 0, 0])));
+    let found = text(&conv, Ask::named("lrp").with("rules", "pass").of(Qoi::Neuron(vec![0, 0, 0])));
     assert!(found.contains("`pass`") && found.contains("\"convolution\""), "{found}");
 }
 
@@ -36,7 +36,7 @@ fn a_rule_that_is_not_defined() {
 fn bounds_for_each_channel() {
     let conv = single_layer(Op::Conv(Conv::square(1, 0)), &[2, 4, 4], &[ArrayD::ones(vec![2, 2, 3, 3])]);
     let by = |bounds: &str| {
-        Named::by("lrp").with("rules", format!("z-box {bounds}")).of(Qoi::Neuron(vec![0, 0, 0]))
+        Ask::named("lrp").with("rules", format!("z-box {bounds}")).of(Qoi::Neuron(vec![0, 0, 0]))
     };
     ask(&conv, &by("-1,-2 1,2")).unwrap();
     let found = text(&conv, by("-1,-2,-3 1,2,3"));
@@ -56,22 +56,22 @@ fn rules_as_text() {
         assert!(matches!(error, Error::Parameter { .. }), "{wrong}: {error}");
     }
     let network = RandomNetwork::new(Kind::Plain, 1);
-    let found = text(&network.graph, Named::by("lrp").with("rules", "name nowhere*: flat"));
+    let found = text(&network.graph, Ask::named("lrp").with("rules", "name nowhere*: flat"));
     assert!(found.contains("name nowhere*"), "{found}");
 }
 
 #[test]
 fn networks_that_have_no_class_maps() {
     let network = RandomNetwork::new(Kind::Plain, 1);
-    let found = text(&network.graph, Named::by("cam"));
+    let found = text(&network.graph, Ask::named("cam"));
     assert!(found.contains("layer \"relu3\": cam expects global average pooling"), "{found}");
-    ask(&RandomNetwork::new(Kind::Residual, 1).graph, &Named::by("cam")).unwrap();
+    ask(&RandomNetwork::new(Kind::Residual, 1).graph, &Ask::named("cam")).unwrap();
 }
 
 #[test]
 fn slices_without_a_way() {
     let network = RandomNetwork::new(Kind::Plain, 1);
-    let upside_down = Named::by("lrp").at((Cut::layer("fc1"), Cut::layer("conv1")));
+    let upside_down = Ask::named("lrp").at((Cut::layer("fc1"), Cut::layer("conv1")));
     assert!(matches!(ask(&network.graph, &upside_down), Err(Error::NotConnected { .. })));
 }
 
@@ -82,6 +82,6 @@ fn models_without_layers() {
     let adapter = adapter::torch_native_f64();
     let network = RandomNetwork::new(Kind::Plain, 1);
     let model = (adapter.build)(&network.graph).unwrap();
-    let error = Named::by("lrp").answer(&adapter, &model, &network.inputs(1), Run::default()).unwrap_err();
+    let error = Ask::named("lrp").answer(&adapter, &model, &network.inputs(1), Run::default()).unwrap_err();
     assert!(error.to_string().contains("needs to know the layers"), "{error}");
 }

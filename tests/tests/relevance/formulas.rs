@@ -7,7 +7,7 @@ use attr_core::{
 use attr_tests::networks::single_layer;
 use attr_tests::reference::Reference;
 use attr_tests::sampling::{positive, uniform};
-use attr_tests::{Adapter, Case, Level, Named, Outcome, on_every_layered_adapter};
+use attr_tests::{Adapter, Ask, Case, Level, Outcome, on_every_layered_adapter};
 use ndarray::{Array1, Array2, ArrayD, Axis};
 
 /// A layer by itself as a network.
@@ -324,7 +324,7 @@ fn rules_on_layers() {
         let len = outputs.iter().product();
         let weights = weights(len).into_shape_with_order(outputs).unwrap();
         let rules = format!("name layer: {}", case.rule);
-        let ask = Named::by("lrp").with("rules", rules).of(Qoi::WeightedSum(weights));
+        let ask = Ask::named("lrp").with("rules", rules).of(Qoi::WeightedSum(weights));
         let answer = ask.answer(adapter, &model, std::slice::from_ref(&case.input), Run::default())?;
         Ok(adapter.close(&answer.values[0], &case.expected, Level::Quotient)?)
     }

@@ -2,14 +2,14 @@
 
 use attr_core::{Cut, Graph, ModelWrapper, Qoi, Run};
 use attr_tests::networks::{basic_model2, conv_one, lrp_skip, simple_lrp, trulens};
-use attr_tests::{Adapter, Case, Level, Named, Outcome, on_every_layered_adapter};
+use attr_tests::{Adapter, Ask, Case, Level, Outcome, on_every_layered_adapter};
 use ndarray::{Array, ArrayD, arr2};
 
 struct Literal {
     name: &'static str,
     net: Graph,
     input: ArrayD<f64>,
-    ask: Named,
+    ask: Ask,
     expected: ArrayD<f64>,
 }
 
@@ -37,8 +37,8 @@ fn guided() {
 
 const BASIC: [[f64; 2]; 2] = [[-10.0, -5.0], [3.0, 1.0]];
 
-fn lrp(rules: &str) -> Named {
-    Named::by("lrp").with("rules", rules)
+fn lrp(rules: &str) -> Ask {
+    Ask::named("lrp").with("rules", rules)
 }
 
 fn relevance_cases() -> Vec<Literal> {
@@ -92,17 +92,17 @@ fn relevance_cases() -> Vec<Literal> {
 
 fn guided_cases() -> Vec<Literal> {
     vec![
-        case("guided", basic_model2(), BASIC, Named::by("guided-backprop"), [[0.0, 0.0], [1.0, 0.0]]),
+        case("guided", basic_model2(), BASIC, Ask::named("guided-backprop"), [[0.0, 0.0], [1.0, 0.0]]),
         // Captum, tests/attr/test_guided_grad_cam.py and its kin: the network's features are 0, 4, 31, 40 and
         // 0, 0, 6, 15, read with weights 1, 1, 1, 1 and 1, -1, -1, -1.
         conv_case(
             "Captum, guided",
-            Named::by("guided-backprop"),
+            Ask::named("guided-backprop"),
             [[0.0, 1.0, 1.0, 1.0], [1.0, 3.0, 3.0, 2.0], [1.0, 3.0, 3.0, 2.0], [1.0, 2.0, 2.0, 1.0]],
         ),
         conv_case(
             "Captum, deconvolution",
-            Named::by("deconvnet"),
+            Ask::named("deconvnet"),
             [[2.0, 3.0, 3.0, 1.0], [3.0, 5.0, 5.0, 2.0], [3.0, 5.0, 5.0, 2.0], [1.0, 2.0, 2.0, 1.0]],
         ),
         conv_case(
@@ -113,7 +113,7 @@ fn guided_cases() -> Vec<Literal> {
         // One feature alone, of channel 0 at the lower right, sent back with its value of 40.
         conv_case(
             "a feature, reconstructed",
-            Named::by("deconvnet")
+            Ask::named("deconvnet")
                 .with("start", "value")
                 .at((Cut::input(), Cut::layer("relu1")))
                 .of(Qoi::Neuron(vec![0, 1, 1])),
@@ -123,7 +123,7 @@ fn guided_cases() -> Vec<Literal> {
 }
 
 /// On the numbers from 0 to 15.
-fn conv_case(name: &'static str, ask: Named, expected: [[f64; 4]; 4]) -> Literal {
+fn conv_case(name: &'static str, ask: Ask, expected: [[f64; 4]; 4]) -> Literal {
     let dims = vec![1, 1, 4, 4];
     let input = Array::range(0.0, 16.0, 1.0).into_shape_with_order(dims.clone()).unwrap();
     let expected = arr2(&expected).into_dyn().into_shape_with_order(dims).unwrap();
@@ -134,7 +134,7 @@ fn case<const R: usize, const C: usize>(
     name: &'static str,
     net: Graph,
     input: [[f64; C]; R],
-    ask: Named,
+    ask: Ask,
     expected: [[f64; C]; R],
 ) -> Literal {
     Literal { name, net, input: arr2(&input).into_dyn(), ask, expected: arr2(&expected).into_dyn() }

@@ -8,3 +8,14 @@ mod formulas;
 mod full_grad;
 mod literals;
 mod peers;
+
+use attr_core::{Evidence, Precision};
+use attr_tests::tolerance::{Level, close};
+use ndarray::{ArrayD, arr1};
+
+/// That nothing is left over of the law, relative to the largest quantity, which counts as at least `least`.
+fn holds(evidence: &Evidence, least: f64, level: Level, precision: Precision) -> Result<(), String> {
+    let residual = arr1(evidence.residual.as_ref().ok_or("no residual")?).into_dyn();
+    let largest = evidence.quantity.iter().fold(least, |most, quantity| most.max(quantity.abs()));
+    close(&(&residual / largest), &ArrayD::zeros(residual.raw_dim()), level, precision)
+}

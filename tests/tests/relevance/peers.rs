@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use attr_core::{Cut, Graph, ModelWrapper, Qoi, Run, Slice};
-use attr_tests::{Adapter, Case, Level, Named, Outcome, on_every_layered_adapter};
+use attr_tests::{Adapter, Ask, Case, Level, Outcome, on_every_layered_adapter};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::NpzReader;
 use serde::Deserialize;
@@ -31,7 +31,7 @@ struct Fixture {
     name: String,
     net: Graph,
     input: ArrayD<f64>,
-    ask: Named,
+    ask: Ask,
     expected: ArrayD<f64>,
 }
 
@@ -54,7 +54,7 @@ fn fixtures() -> Vec<Fixture> {
             |key: &str| -> ArrayD<f64> { arrays.by_name::<ndarray::OwnedRepr<f64>, IxDyn>(key).unwrap() };
         let input = array("x");
         for words in network.cases {
-            let mut ask = Named::by(leak(words.method)).of(Qoi::PredictedClass);
+            let mut ask = Ask::named(leak(words.method)).of(Qoi::PredictedClass);
             for (key, value) in words.settings {
                 ask = ask.with(leak(key), value);
             }

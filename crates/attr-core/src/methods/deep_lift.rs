@@ -90,9 +90,6 @@ impl<M: LayeredModel> Method<M> for DeepLift {
             })
         })?;
         answer.evidence.evaluations += count * question.rows();
-        if !self.multiply {
-            answer.evidence.residual = None;
-        }
         Ok(answer)
     }
 }

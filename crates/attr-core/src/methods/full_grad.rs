@@ -105,7 +105,7 @@ impl FullGrad {
                 let needed = pass.walk.row_bytes(question.inputs[0].precision(), 2) * question.rows() as u64;
                 return Err(Error::Memory { needed, budget: question.run.memory });
             }
-            found = Some(decompose(pass)?.0);
+            found = Some(decompose(pass)?);
             Ok(Outcome::of(pass.walk.lower(&pass.values)))
         })?;
         Ok(found.expect("BUG: no pass"))
@@ -115,7 +115,7 @@ impl FullGrad {
 impl<M: LayeredModel> Method<M> for FullGrad {
     fn attribute(&self, question: &Question<'_, M>) -> Result<Attribution<M::Tensor>> {
         answer(question, "fullgrad", self, 2, Some(LAW), &mut |pass| {
-            let (terms, _) = decompose(pass)?;
+            let terms = decompose(pass)?;
             let maps = terms.inputs.iter().map(psi).collect::<Result<Vec<_>>>()?;
             let values = picture(maps, terms.biases.iter().map(|(_, term)| term), self.upsampling)?;
             Ok(Outcome { residual: Some(terms.residual), ..Outcome::of(values) })
@@ -158,7 +158,7 @@ impl<M: LayeredModel> Method<M> for SmoothFullGrad {
                 let replaced = (points.make)(index)?;
                 let point = Point { inputs: pass.inputs, replace: Some((&question.slice.from, &replaced)) };
                 let noisy = pass.at(point, pinned.as_deref())?;
-                let (terms, _) = decompose(&noisy)?;
+                let terms = decompose(&noisy)?;
                 biases.resize(terms.biases.len(), None);
                 for (sum, term) in inputs.iter_mut().zip(terms.inputs) {
                     add_into(sum, term)?;
@@ -182,9 +182,8 @@ impl<M: LayeredModel> Method<M> for SmoothFullGrad {
     }
 }
 
-/// The terms of a pass, and the gradients at the lower cut.
-#[allow(clippy::type_complexity)]
-fn decompose<M: LayeredModel>(pass: &Pass<'_, M>) -> Result<(Decomposition<M::Tensor>, Vec<M::Tensor>)> {
+/// The terms of a pass.
+fn decompose<M: LayeredModel>(pass: &Pass<'_, M>) -> Result<Decomposition<M::Tensor>> {
     let mut biases = Vec::new();
     let gradients = pass.back(pass.cotangents.clone(), &mut |layer, signal| {
         let below = layer.vjp(signal)?;
@@ -205,7 +204,7 @@ fn decompose<M: LayeredModel>(pass: &Pass<'_, M>) -> Result<(Decomposition<M::Te
         sum.iter_mut().zip(total(std::slice::from_ref(term))?).for_each(|(sum, term)| *sum += term);
     }
     let residual = sum.iter().zip(&linear).map(|(sum, linear)| sum - linear).collect();
-    Ok((Decomposition { inputs, biases, rest, residual }, gradients))
+    Ok(Decomposition { inputs, biases, rest, residual })
 }
 
 /// What a layer adds beyond its derivative times its inputs, times the derivative by it; none if that is zero. `below`
@@ -215,11 +214,11 @@ fn bias_term<M: LayeredModel>(
     signal: &M::Tensor,
     below: &[Option<M::Tensor>],
 ) -> Result<Option<M::Tensor>> {
+    if let Some(bias) = bias_along_channels(layer)? {
+        return signal.mul(&bias).map(Some);
+    }
     let times_output = |factor: f64| layer.output.mul(signal)?.scale(factor).map(Some);
     match layer.op() {
-        Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear | Op::BatchNorm { .. } => {
-            bias_along_channels(layer)?.map(|bias| signal.mul(&bias)).transpose()
-        }
         Op::Activation(
             Activation::Relu | Activation::LeakyRelu { .. } | Activation::Abs | Activation::Neg,
         ) => Ok(None),

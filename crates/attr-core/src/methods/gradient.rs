@@ -46,15 +46,11 @@ pub(super) fn gradient<M: ModelWrapper>(
     method: &dyn Parameters,
 ) -> Result<Answer<M::Tensor>> {
     question.check()?;
-    let rows: Vec<_> = (0..question.rows()).collect();
-    let chunk = question.run.chunk_rows(question.model.row_bytes(), rows.len())?;
     let (mut values, mut gradients, mut uppers, mut quantity) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for seen in rows.chunks(chunk) {
-        let part = |input: &M::Tensor| input.slice_rows(seen[0], seen.len());
-        let inputs = question.inputs.iter().map(part).collect::<Result<Vec<_>>>()?;
+    question.in_chunks(question.model.row_bytes(), |seen, inputs| {
         let (slice, mut at_quantity) = (&question.slice, None);
-        let gradient = question.model.gradient(Point::at(&inputs), &slice.from, &slice.to, &mut |upper| {
+        let gradient = question.model.gradient(Point::at(inputs), &slice.from, &slice.to, &mut |upper| {
             let evaluation = question.quantity.evaluate(upper, question.seen(seen))?;
             at_quantity = Some((upper.to_vec(), evaluation.value));
             Ok(evaluation.cotangents)
@@ -64,8 +60,8 @@ pub(super) fn gradient<M: ModelWrapper>(
         uppers.push(upper);
         values.push(gradient.values);
         gradients.push(gradient.gradients);
-        question.run.report(seen[0] + seen.len(), rows.len())?;
-    }
+        Ok(())
+    })?;
     let evidence = evidence(question, name, method.parameters(), &join(uppers)?, quantity)?;
     Ok(Answer { values: join(values)?, gradients: join(gradients)?, evidence })
 }

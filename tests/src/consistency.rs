@@ -1,17 +1,19 @@
-//! Every method that needs no layers, on real networks, adapter against adapter: the table of `cargo xtask
-//! consistency`.
+//! Every method on real networks, adapter against adapter: the table of `cargo xtask consistency`.
 
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use attr_core::{
-    Cut, ErasedModel, Graph, ModelWrapper, Op, Point, Precision, Qoi, Run, Slice, Tensor, methods,
+    Cut, ErasedModel, Graph, ModelWrapper, Op, PatternKind, Patterns, Point, Precision, Qoi, Run, Settings,
+    Slice, Tensor, methods,
 };
 use image::imageops::FilterType;
 use ndarray::{Array, ArrayD, Axis, Zip};
 
 use crate::Level;
+use crate::sampling::uniform;
 
 /// A network with an input.
 pub struct Network {
@@ -34,8 +36,8 @@ pub enum Effort {
 
 /// One method on one network: how far two adapters are apart.
 pub struct Cell {
-    /// The method's name.
-    pub method: &'static str,
+    /// The method's name, and its settings where they are not the defaults.
+    pub method: String,
     /// The network's name.
     pub network: String,
     /// The precision of both adapters.
@@ -75,7 +77,7 @@ impl fmt::Display for Cell {
             Verdict::Kinks => "kinks",
             Verdict::Broken => "**BROKEN**",
         };
-        let (network, method, precision) = (&self.network, self.method, self.precision);
+        let (network, method, precision) = (&self.network, &self.method, self.precision);
         write!(
             f,
             "| {network} | {method} | {precision} | {a}, {b} | {largest:.1e} | {mean:.1e} | {verdict} |"
@@ -136,17 +138,22 @@ pub fn compare(
     let double = models(&network.graph, Precision::F64)?;
     let single = models(&network.graph, Precision::F32)?;
     let layer = middle(double[0].1.as_ref());
+    let patterns = patterns(double[0].1.as_ref(), &network.input)?;
     let mut fixed = None;
     let mut cells = Vec::new();
-    for entry in methods::all::<attr_candle::CandleModel>() {
-        let settings = if effort == Effort::Quick { quick(entry.name, &network.input) } else { Vec::new() };
-        let slice = match entry.name {
+    for asked in all(network, effort, &patterns) {
+        let slice = match asked.method {
             "conductance" | "internal-influence" => Slice::from(layer.as_str()),
             _ => Slice::full(),
         };
-        let ask = |(_, model): &Named| answer(model.as_ref(), entry.name, &settings, &network.input, &slice);
-        let exact = double.iter().map(ask).collect::<attr_core::Result<Vec<_>>>()?;
-        let rounded = single.iter().map(ask).collect::<attr_core::Result<Vec<_>>>()?;
+        let ask = |models: &[Named]| -> attr_core::Result<Vec<ArrayD<f64>>> {
+            let able = models.iter().filter(|(_, model)| model.answers(asked.method));
+            let ask = |(_, model): &Named| {
+                answer(model.as_ref(), asked.method, &asked.settings, &network.input, &slice)
+            };
+            able.map(ask).collect()
+        };
+        let (exact, rounded) = (ask(&double)?, ask(&single)?);
         for (precision, answers) in [(Precision::F64, &exact), (Precision::F32, &rounded)] {
             for (a, b) in (0..answers.len()).flat_map(|b| (0..b).map(move |a| (a, b))) {
                 let difference = difference(&answers[a], &answers[b]);
@@ -161,7 +168,7 @@ pub fn compare(
                     Verdict::Broken
                 };
                 let (network, pair) = (network.name.clone(), [double[a].0, double[b].0]);
-                let cell = Cell { method: entry.name, network, precision, pair, difference, verdict };
+                let cell = Cell { method: asked.title(), network, precision, pair, difference, verdict };
                 tell(&cell);
                 cells.push(cell);
             }
@@ -170,12 +177,66 @@ pub fn compare(
     Ok(cells)
 }
 
+/// A method with its settings.
+struct Asked {
+    method: &'static str,
+    settings: Settings,
+}
+
+impl Asked {
+    fn title(&self) -> String {
+        let values: Vec<_> = self.settings.values.iter().map(|(_, value)| value.as_str()).collect();
+        format!("{} {}", self.method, values.join(" ")).trim_end().to_string()
+    }
+}
+
+/// Settings of rule-based methods besides their defaults.
+const MORE: [(&str, &str, &str); 9] = [
+    ("lrp", "rules", "epsilon-plus"),
+    ("lrp", "rules", "epsilon-plus-flat"),
+    ("lrp", "rules", "epsilon-alpha2-beta1"),
+    ("lrp", "rules", "epsilon-gamma-box"),
+    ("lrp", "rules", "innvestigate-a-flat"),
+    ("lrp", "rules", "nn-interpretability"),
+    ("deep-taylor", "bounds", "-3 3"),
+    ("deeplift", "rule", "reveal-cancel"),
+    ("excitation-backprop", "contrastive", "true"),
+];
+
+/// Every method by its defaults, and some by other settings; but for class activation maps where the network has no
+/// global average pooling in front of its classes.
+fn all(network: &Network, effort: Effort, patterns: &Arc<Patterns>) -> Vec<Asked> {
+    let asked = |method: &'static str, values| {
+        let takes_patterns = method.starts_with("pattern-");
+        let patterns = takes_patterns.then(|| Arc::clone(patterns));
+        Asked { method, settings: Settings { values, patterns } }
+    };
+    let mut all = Vec::new();
+    for entry in methods::catalogue() {
+        if entry.name == "cam" && network.name == "digits" {
+            continue;
+        }
+        let quick = if effort == Effort::Quick { quick(entry.name, &network.input) } else { Vec::new() };
+        all.push(asked(entry.name, quick));
+        for (_, key, value) in MORE.iter().filter(|(method, ..)| *method == entry.name) {
+            all.push(asked(entry.name, vec![(key.to_string(), value.to_string())]));
+        }
+    }
+    all
+}
+
+/// Patterns fitted to noisy copies of an input.
+fn patterns(model: &dyn ErasedModel, input: &ArrayD<f64>) -> attr_core::Result<Arc<Patterns>> {
+    let mut batches = (0..12).map(|seed| Ok(vec![input + &uniform(input.shape(), seed)]));
+    model.fit_patterns(PatternKind::Positive, &mut batches).map(Arc::new)
+}
+
 type Named = (&'static str, Box<dyn ErasedModel>);
 
 fn answer(
     model: &dyn ErasedModel,
     method: &str,
-    settings: &[(String, String)],
+    settings: &Settings,
     input: &ArrayD<f64>,
     slice: &Slice,
 ) -> attr_core::Result<ArrayD<f64>> {
@@ -199,7 +260,9 @@ fn hold_on_fixed_sides(
     if let Some(known) = known {
         return Ok(*known);
     }
-    let gradient = |model: &dyn ErasedModel| answer(model, "gradient", &[], &network.input, &Slice::full());
+    let gradient = |model: &dyn ErasedModel| {
+        answer(model, "gradient", &Settings::default(), &network.input, &Slice::full())
+    };
     let exact = gradient(double)?;
     let mut holds = true;
     for (_, model) in models(&fixed_sides(network)?, Precision::F32)? {
@@ -287,7 +350,7 @@ fn quick(method: &str, input: &ArrayD<f64>) -> Vec<(String, String)> {
     let half = input.len_of(Axis(2)).div_ceil(2).to_string();
     let settings = match method {
         "integrated-gradients" | "conductance" => vec![("steps", "2".into())],
-        "smoothgrad" | "smoothgrad-squared" | "vargrad" => vec![("samples", "2".into())],
+        "smoothgrad" | "smoothgrad-squared" | "vargrad" | "smooth-fullgrad" => vec![("samples", "2".into())],
         "occlusion" => vec![("window", half.clone()), ("stride", half)],
         _ => Vec::new(),
     };
@@ -319,7 +382,8 @@ mod tests {
             let model = attr_candle::compile(graph.clone(), Precision::F64).unwrap();
             let inputs = [model.tensor(&network.input).unwrap()];
             let value = ModelWrapper::forward(&model, Point::at(&inputs), &Cut::output()).unwrap().remove(0);
-            let gradient = answer(&model, "gradient", &[], &network.input, &Slice::full()).unwrap();
+            let gradient =
+                answer(&model, "gradient", &Settings::default(), &network.input, &Slice::full()).unwrap();
             [value.to_array().unwrap(), gradient]
         };
         let fixed = fixed_sides(&network).unwrap();

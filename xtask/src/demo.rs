@@ -20,6 +20,12 @@ const PHOTOS: [(&str, &str); 4] = [
 /// The methods of the pictures, each with its settings.
 const METHODS: &str = "gradient,input-x-gradient,integrated-gradients,smoothgrad,grad-cam,occlusion";
 
+/// Relevance and DeepLIFT by their rules; the bounds are those of a photo as the networks see it, about.
+const RULES: &str = "lrp,lrp[rules=epsilon-plus],lrp[rules=epsilon-plus-flat],lrp[rules=epsilon-alpha2-beta1],\
+    lrp[rules=epsilon-gamma-box -2.2 2.7],lrp[rules=gamma],lrp[rules=innvestigate-a-flat],lrp[rules=innvestigate-b],\
+    lrp[rules=nn-interpretability],deep-taylor,deep-taylor[bounds=-2.2 2.7],deeplift,deeplift[rule=reveal-cancel],\
+    deeplift[baselines=blur 8]";
+
 /// Explains the photos; pictures, evidence and `index.html` go to `target/demo`.
 pub(crate) fn run(models: &Models) -> Result<(), Box<dyn Error>> {
     let attr = build()?;
@@ -58,13 +64,26 @@ pub(crate) fn run(models: &Models) -> Result<(), Box<dyn Error>> {
     page.push_str(EVERY_METHOD);
     for network in NETWORKS {
         let (model, photo) = (models.folder.join(format!("{network}.onnx")), models.photos.join(PHOTOS[0].0));
-        let picture = format!("{network}-every-method.png");
-        println!("\n{network}, every method");
-        let words = ["compare", "--methods", "all", "--seed", "0", "--model"].map(OsStr::new);
-        let files = [model.as_ref(), OsStr::new("--input"), photo.as_ref(), OsStr::new("--out")];
-        let out = folder.join(&picture);
-        print!("{}", call(&attr, [&words[..], &files, &[out.as_ref()]].concat())?);
-        writeln!(page, "<figure><img src=\"{picture}\" alt=\"every method on {network}\"></figure>")?;
+        let patterns = folder.join(format!("{network}.patterns.safetensors"));
+        let mut words: Vec<&OsStr> = ["patterns", "--model"].map(OsStr::new).into();
+        words.extend([model.as_ref(), OsStr::new("--out"), patterns.as_ref()]);
+        let photos = PHOTOS.map(|(photo, _)| models.photos.join(photo));
+        words.extend(photos.iter().flat_map(|photo| [OsStr::new("--input"), photo.as_ref()]));
+        print!("\n{network}, {}", call(&attr, words)?);
+        for (methods, suffix, alt) in
+            [("all", "every-method", "every method"), (RULES, "rules", "the rules of relevance and DeepLIFT")]
+        {
+            let picture = format!("{network}-{suffix}.png");
+            println!("\n{network}, {alt}");
+            let words = ["compare", "--methods", methods, "--seed", "0", "--model"].map(OsStr::new);
+            let files = [model.as_ref(), OsStr::new("--input"), photo.as_ref(), OsStr::new("--out")];
+            let out = folder.join(&picture);
+            // Patterns are refused where no method uses them.
+            let more = [OsStr::new("--patterns"), patterns.as_ref()];
+            let more = if methods == "all" { &more[..] } else { &[] };
+            print!("{}", call(&attr, [&words[..], &files, &[out.as_ref()], more].concat())?);
+            writeln!(page, "<figure><img src=\"{picture}\" alt=\"{alt} on {network}\"></figure>")?;
+        }
     }
     page.push_str(DIGITS);
     fs::write(folder.join("index.html"), page)?;
@@ -79,7 +98,10 @@ img{max-width:100%;border:1px solid #ccc}pre{margin:.5em 0;line-height:1.4}</sty
 <p>Each picture: the photo as the network sees it, then one map a method for the class it predicts. Red speaks \
 for the class, blue against it; maps without sign go from dark to bright.</p>\n";
 
-const EVERY_METHOD: &str = "<h2>Every method on the cat</h2>\n";
+const EVERY_METHOD: &str = "<h2>Every method on the cat</h2>\n\
+<p>Then relevance (LRP) and deep Taylor by the rules of different libraries, and DeepLIFT by its rules. The patterns of \
+pattern-net and pattern-attribution are fitted to these four photos, which is far too few for a network of this size: \
+the digits below show what they are meant to show.</p>\n";
 
 const DIGITS: &str = "<h2>The embedded digit network</h2>\n<figure><img src=\"digits.png\" alt=\"digits\"></figure>\n</html>\n";
 

@@ -81,7 +81,7 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
             let digits = weights::digits(&cache.fetch(&packages::DIGITS)?)?;
             let trained = train_digits::train(&digits, seed)?;
             let folder = demo::root().join("crates/attr-cli/assets");
-            trained.save(&folder)?;
+            trained.save(&digits, &folder)?;
             println!("accuracy on held-out digits: {:.2} %", 100.0 * trained.accuracy);
             println!("the hard example is number {}", trained.hard);
             println!("written to {}", folder.display());

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use attr_core::{PatternKind, Patterns, Precision};
 use candle_core::{D, DType, Device, Result, Tensor, Var, bail};
 use ndarray::ArrayD;
 
@@ -50,17 +51,39 @@ pub(crate) struct Trained {
 }
 
 impl Trained {
-    /// Writes `digits.onnx`, the examples as `digits.npy` (`[20, 1, 28, 28]`, 0 to 1) and the names of the
-    /// classes as `digits.labels.txt`.
-    pub(crate) fn save(&self, folder: &Path) -> std::result::Result<(), Box<dyn std::error::Error>> {
-        attr_onnx::write(&crate::networks::digits(&self.parameters)?, folder.join("digits.onnx"))?;
-        let pixels: Vec<f32> = self.examples.iter().flat_map(|digit| digit.pixels.map(grey)).collect();
-        let digits = ArrayD::from_shape_vec(vec![self.examples.len(), 1, 28, 28], pixels)?;
-        ndarray_npy::write_npy(folder.join("digits.npy"), &digits)?;
+    /// Writes `digits.onnx`, the examples as `digits.npy` (`[20, 1, 28, 28]`, 0 to 1), the names of the classes as
+    /// `digits.labels.txt` and patterns, fitted to the digits it was trained on, as `digits.patterns.safetensors`.
+    pub(crate) fn save(
+        &self,
+        digits: &[Digit],
+        folder: &Path,
+    ) -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let network = crate::networks::digits(&self.parameters)?;
+        attr_onnx::write(&network, folder.join("digits.onnx"))?;
+        let model = attr_candle::compile(network, Precision::F32)?;
+        let seen: Vec<_> = (0..digits.len()).filter(|index| !held_out(index)).collect();
+        let batches = seen.chunks(100).map(|batch| {
+            let batch: Vec<_> = batch.iter().map(|&index| digits[index].clone()).collect();
+            Ok(vec![pictures(&batch).mapv(f64::from)])
+        });
+        let patterns = Patterns::fit(&model, PatternKind::Positive, batches)?;
+        std::fs::write(folder.join("digits.patterns.safetensors"), patterns.to_safetensors()?)?;
+        ndarray_npy::write_npy(folder.join("digits.npy"), &pictures(&self.examples))?;
         let names: String = (0..10).map(|class| format!("{class}\n")).collect();
         std::fs::write(folder.join("digits.labels.txt"), names)?;
         Ok(())
     }
+}
+
+/// `[digits, 1, 28, 28]`, 0 to 1.
+fn pictures(digits: &[Digit]) -> ArrayD<f32> {
+    let pixels: Vec<f32> = digits.iter().flat_map(|digit| digit.pixels.map(grey)).collect();
+    ArrayD::from_shape_vec(vec![digits.len(), 1, 28, 28], pixels).expect("BUG: a digit of another size")
+}
+
+/// Whether a digit is for measuring only.
+fn held_out(index: &usize) -> bool {
+    index % FOLD == FOLD - 1
 }
 
 /// Trains on four fifths of the digits and measures on the rest.
@@ -69,7 +92,6 @@ pub(crate) fn train(digits: &[Digit], seed: u64) -> Result<Trained> {
 }
 
 fn train_for(epochs: usize, digits: &[Digit], seed: u64) -> Result<Trained> {
-    let held_out = |index: &usize| index % FOLD == FOLD - 1;
     let (test, mut order): (Vec<usize>, Vec<usize>) = (0..digits.len()).partition(held_out);
     let test: Vec<&Digit> = test.into_iter().map(|index| &digits[index]).collect();
     let mut random = Random(seed);

@@ -1,7 +1,9 @@
 //! The methods there are, as the library lists them, and settings of their parameters.
 
+use std::sync::Arc;
+
 use attr_core::methods::{self, Entry};
-use attr_core::parameter::Parameters;
+use attr_core::{Parameters, Patterns, Settings};
 
 use crate::error::{Error, Result};
 
@@ -23,71 +25,134 @@ pub(crate) fn has(method: &Method, parameter: &str) -> bool {
     (method.build)().parameters().iter().any(|known| known.name == parameter)
 }
 
-/// From `key=value` and `method.key=value` to what each of the methods is set to. A key without a method
-/// goes to all that have it, and at least one must.
-pub(crate) fn settings(
-    names: &[&'static str],
-    texts: &[String],
-    seed: Option<u64>,
-) -> Result<Vec<Vec<(String, String)>>> {
-    let methods = names.iter().map(|name| find(name)).collect::<Result<Vec<_>>>()?;
-    let mut settings = vec![Vec::new(); methods.len()];
-    for text in texts {
-        let wrong = || Error::usage(format!("set: expected KEY=VALUE, found {text:?}"));
-        let (key, value) = text.split_once('=').ok_or_else(wrong)?;
-        let (key, only) = match key.trim().split_once('.') {
-            Some((name, key)) => (key, Some(name)),
-            None => (key.trim(), None),
+/// A method that is asked for, and what its parameters are set to.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Its name.
+    pub(crate) method: &'static str,
+    /// The same with what is set for it alone: what stands above its picture.
+    pub(crate) title: String,
+    pub(crate) settings: Settings,
+}
+
+/// What is set besides the methods' own words.
+pub(crate) struct Common<'a> {
+    /// `key=value` or `method.key=value`. A key without a method goes to all that have it, and at least one must.
+    pub(crate) settings: &'a [String],
+    pub(crate) seed: Option<u64>,
+    /// For methods that use them.
+    pub(crate) patterns: Option<Arc<Patterns>>,
+}
+
+/// Methods by name, each with settings of its own behind it: `lrp[rules=flat][start=one]`.
+pub(crate) fn asked(texts: &[&str], common: &Common<'_>) -> Result<Vec<Asked>> {
+    let methods = texts.iter().map(|text| find(text.split('[').next().unwrap_or_default().trim()));
+    let methods = methods.collect::<Result<Vec<_>>>()?;
+    let mut asked: Vec<_> = (methods.iter().zip(texts))
+        .map(|(method, text)| {
+            let own = own_settings(text)?;
+            let values: Vec<_> = own.iter().map(|(_, value)| value.as_str()).collect();
+            let title = format!("{} {}", method.name, values.join(" "));
+            let settings = Settings { values: own, ..Settings::default() };
+            Ok(Asked { method: method.name, title: title.trim().into(), settings })
+        })
+        .collect::<Result<_>>()?;
+    for text in common.settings {
+        let (key, value) = setting(text)?;
+        let (key, only) = match key.split_once('.') {
+            Some((name, key)) => (key.to_string(), Some(name)),
+            None => (key.clone(), None),
         };
-        if let Some(name) = only.filter(|name| !names.contains(name)) {
+        if let Some(name) = only.filter(|name| !methods.iter().any(|method| method.name == *name)) {
+            let names: Vec<_> = methods.iter().map(|method| method.name).collect();
             let found = format!("{name:?} in --set {text}");
             return Err(Error::usage(format!("set: expected one of {}, found {found}", names.join(", "))));
         }
         let mut taken = false;
-        for (method, settings) in methods.iter().zip(&mut settings) {
-            let meant = only.map_or_else(|| has(method, key), |name| name == method.name);
+        for (method, asked) in methods.iter().zip(&mut asked) {
+            let meant = only.map_or_else(|| has(method, &key), |name| name == method.name);
             if meant {
-                settings.push((key.to_string(), value.to_string()));
+                // What a method says itself counts more than what is said of all.
+                asked.settings.values.insert(0, (key.clone(), value.clone()));
             }
             taken |= meant;
         }
         if !taken {
             // The library says which parameters there are.
-            check(&methods[0], &[(key.to_string(), value.to_string())])?;
+            (methods[0].build)().set(&key, &value)?;
         }
     }
-    for (method, settings) in methods.iter().zip(&mut settings) {
-        if let Some(seed) = seed.filter(|_| has(method, "seed")) {
-            settings.push(("seed".into(), seed.to_string()));
+    let mut patterns_taken = common.patterns.is_none();
+    for (method, asked) in methods.iter().zip(&mut asked) {
+        if let Some(seed) = common.seed.filter(|_| has(method, "seed")) {
+            asked.settings.values.push(("seed".into(), seed.to_string()));
         }
-        check(method, settings)?;
+        if has(method, PATTERNS) {
+            asked.settings.patterns = common.patterns.clone();
+            patterns_taken = true;
+        }
+        asked.settings.apply((method.build)().as_mut())?;
     }
-    Ok(settings)
+    if !patterns_taken {
+        return Err(Error::usage(
+            "patterns: expected a method that uses them: pattern-net or pattern-attribution",
+        ));
+    }
+    Ok(asked)
 }
 
-/// That a method takes these settings.
-fn check(method: &Method, settings: &[(String, String)]) -> Result<()> {
-    let mut method = (method.build)();
-    Ok(settings.iter().try_for_each(|(key, value)| method.set(key, value))?)
+/// The parameter that says whether a method uses patterns.
+pub(crate) const PATTERNS: &str = "patterns";
+
+/// The settings in brackets behind a method's name.
+fn own_settings(text: &str) -> Result<Vec<(String, String)>> {
+    let Some((_, brackets)) = text.split_once('[') else { return Ok(Vec::new()) };
+    let wrong = || Error::usage(format!("methods: expected NAME[KEY=VALUE], found {text:?}"));
+    let inner = brackets.trim().strip_suffix(']').ok_or_else(wrong)?;
+    inner.split("][").map(setting).collect()
+}
+
+/// `key=value`
+fn setting(text: &str) -> Result<(String, String)> {
+    let wrong = || Error::usage(format!("set: expected KEY=VALUE, found {text:?}"));
+    let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((key.trim().to_string(), value.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn common<'a>(settings: &'a [String], seed: Option<u64>) -> Common<'a> {
+        Common { settings, seed, patterns: None }
+    }
+
     #[test]
     fn settings_go_to_the_methods_that_have_them() {
         let texts = ["steps=3".to_string(), "smoothgrad.samples=2".to_string()];
-        let found = settings(&["gradient", "integrated-gradients", "smoothgrad"], &texts, Some(7)).unwrap();
+        let methods = ["gradient", "integrated-gradients[steps=9]", "integrated-gradients", "smoothgrad"];
+        let found = asked(&methods, &common(&texts, Some(7))).unwrap();
         let pair = |key: &str, value: &str| (key.to_string(), value.to_string());
-        let expected = [vec![], vec![pair("steps", "3")], vec![pair("samples", "2"), pair("seed", "7")]];
-        assert_eq!(found, expected);
+        let expected = [
+            vec![],
+            vec![pair("steps", "3"), pair("steps", "9")],
+            vec![pair("steps", "3")],
+            vec![pair("samples", "2"), pair("seed", "7")],
+        ];
+        for (asked, expected) in found.iter().zip(expected) {
+            assert_eq!(asked.settings.values, expected, "{}", asked.title);
+        }
+        assert_eq!(found[1].title, "integrated-gradients 9");
     }
 
     #[test]
     fn wrong_settings_are_usage_errors() {
         for text in ["steps", "stepz=3", "steps=many", "gradient.steps=3"] {
-            let error = settings(&["integrated-gradients"], &[text.to_string()], None).unwrap_err();
+            let error = asked(&["integrated-gradients"], &common(&[text.to_string()], None)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{text}: {error}");
+        }
+        for text in ["lrp[rules=flat", "lrp[rules]", "lrp[]", "lrp[rules=nonsense]", "lrq"] {
+            let error = asked(&[text], &common(&[], None)).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{text}: {error}");
         }
     }

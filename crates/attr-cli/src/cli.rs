@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::backend::Backend;
-use crate::commands::{compare, demo, explain, layers, methods, predict};
+use crate::commands::{compare, demo, explain, layers, methods, patterns, predict};
 use crate::preparation::{Filter, Length, Order, Size};
 
 /// What a network responds to: attributions of its inputs and layers.
@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Explain(explain::Args),
     /// Several methods side by side, as one picture
     Compare(compare::Args),
+    /// Fits the patterns that pattern-net and pattern-attribution need to data, once for a model
+    Patterns(patterns::Args),
     /// A grid of methods on handwritten digits, with a network that is built in
     Demo(demo::Args),
 }
@@ -141,6 +143,9 @@ pub(crate) struct QuestionArgs {
     /// A parameter of the method (`attr methods NAME` lists them); METHOD.KEY=VALUE for one of several
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<String>,
+    /// For pattern-net and pattern-attribution: the model's patterns, as `attr patterns` writes them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) patterns: Option<PathBuf>,
     /// The seed of methods that draw random numbers
     #[arg(long, value_name = "S")]
     pub(crate) seed: Option<u64>,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use attr_core::{Attribution, Cut, Qoi, Slice};
+use attr_core::{Attribution, Cut, Qoi, Settings, Slice};
 use ndarray::{ArrayD, Axis};
 
 use crate::cli::{Post, QuestionArgs};
@@ -56,7 +56,7 @@ impl Question {
         model: &Model,
         inputs: &Inputs,
         method: &str,
-        settings: &[(String, String)],
+        settings: &Settings,
     ) -> Result<Explanation> {
         progress::check()?;
         let start = Instant::now();

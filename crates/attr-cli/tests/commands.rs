@@ -148,6 +148,39 @@ fn pictures_are_drawn() {
 }
 
 #[test]
+fn patterns_are_fitted_and_used() {
+    let bench = Bench::new("patterns");
+    let out = bench
+        .done("patterns --model model.onnx --input photo.png --input x.npy --batch 1 --out p.safetensors");
+    assert!(out.contains("positive patterns of 2 layers, fitted to 2 rows"), "{out}");
+    // The data at once or row by row, from files or a folder, makes no difference.
+    std::fs::create_dir(bench.path("data")).unwrap();
+    for file in ["photo.png", "x.npy"] {
+        std::fs::copy(bench.path(file), bench.path("data").join(file)).unwrap();
+    }
+    bench.done("patterns --model model.onnx --input data --out q.safetensors");
+    let read = |file: &str| {
+        attr_core::Patterns::from_safetensors(&std::fs::read(bench.path(file)).unwrap()).unwrap()
+    };
+    let (p, q) = (read("p.safetensors"), read("q.safetensors"));
+    assert_eq!(p.of.keys().collect::<Vec<_>>(), q.of.keys().collect::<Vec<_>>());
+    for (p, q) in p.of.values().zip(q.of.values()) {
+        assert!(p.iter().zip(q).all(|(p, q)| (p - q).abs() <= 1e-4 * (1.0 + p.abs())), "{p} {q}");
+    }
+    bench.done(
+        "explain --model model.onnx --input photo.png --method pattern-net --patterns p.safetensors --out v.png --out v.json",
+    );
+    let evidence = bench.json("v.json");
+    assert_eq!(evidence["parameters"]["patterns"], "positive, 2 layers, 2 rows");
+    assert!(evidence["notes"].to_string().contains("p.safetensors, sha256"));
+    let out = bench.done("compare --model model.onnx --input photo.png --patterns p.safetensors --methods gradient,pattern-attribution,lrp[rules=flat],lrp[rules=first~convolutions:~z-box~-1,-2,-3~1,2,3][start=one] --out g.png");
+    assert!(
+        out.contains("lrp flat") && out.contains("lrp first convolutions: z-box -1,-2,-3 1,2,3 one"),
+        "{out}"
+    );
+}
+
+#[test]
 fn several_inputs_go_by_name() {
     let bench = Bench::new("inputs");
     bench.done("explain --model two.onnx --input b=b.npy --input a=a.npy --method input-x-gradient --target 1 --out v.npz");

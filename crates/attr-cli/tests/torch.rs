@@ -14,12 +14,17 @@ const TOLERANCE: f32 = 1e-5;
 fn both_backends_say_the_same_about_digits() {
     let bench = digits("torch-digits");
     let methods = bench.done("methods");
+    bench.done("patterns --model digits.onnx --input digits.npy --backend torch --out p.safetensors");
     for method in methods.lines().filter_map(|line| line.split(' ').next()) {
         // The digit network has no global average pooling.
         if method == "cam" {
             continue;
         }
-        let more = if method == "occlusion" { "--set window=7 --set stride=3" } else { "" };
+        let more = match method {
+            "occlusion" => "--set window=7 --set stride=3",
+            "pattern-net" | "pattern-attribution" => "--patterns p.safetensors",
+            _ => "",
+        };
         let words = format!("explain --model digits.onnx --input digits.npy --method {method} {more}");
         let on = |backend: &str| {
             bench.done(&format!("{words} --backend {backend} --out v.npy --out v.json"));

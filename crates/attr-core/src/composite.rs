@@ -29,8 +29,9 @@ use crate::{Error, LayeredModel, NodeId, Op, Result};
 
 /// A table of layers and rules.
 ///
-/// As text: the name of a preset ([`Composite::PRESETS`]), or one rule for all weighted layers, or rows
-/// `LAYERS: RULE` joined by semicolons; and `stabilizer E`, if any, as a row of its own.
+/// As text: rows `LAYERS: RULE` joined by semicolons. One of them may be the name of a preset
+/// ([`Composite::PRESETS`]), which stands for its rows, or a rule alone, which is for all weighted layers; and
+/// `stabilizer E`, if any, is a row of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Composite {
     /// Rows; the first one that names a layer counts.
@@ -106,6 +107,11 @@ impl Composite {
         }),
         ("innvestigate-b", "iNNvestigate's sequential preset B", || innvestigate(alpha2(Bias::Both))),
         ("innvestigate-b-flat", "iNNvestigate's preset B flat", || innvestigate(alpha2(Bias::Both)).flat()),
+        (
+            "innvestigate-deep-taylor",
+            "iNNvestigate's deep Taylor, with relevance that starts positive",
+            innvestigate_deep_taylor,
+        ),
         ("nn-interpretability", "nn_interpretability's mixture", nn_interpretability),
     ];
 
@@ -132,7 +138,9 @@ impl Composite {
         let nodes = walk.model.graph().nodes();
         let nowhere = |layers: &&Layers| matches!(layers, Layers::Named(pattern) if !nodes.iter().any(|n| matches(pattern, &n.name)));
         if let Some(layers) = self.rows.iter().map(|(layers, _)| layers).find(nowhere) {
-            return Err(Error::parameter("rules", "names of layers", layers));
+            let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).take(8).collect();
+            let expected = format!("names of layers, such as {}", names.join(", "));
+            return Err(Error::parameter("rules", &expected, layers));
         }
         let row =
             |id| self.rows.iter().find(|(layers, _)| layers.include(walk, &ranks, id)).map(|(_, rule)| rule);
@@ -171,9 +179,19 @@ fn gamma_box(low: f64, high: f64) -> Composite {
     composite.with(Layers::Dense, Rule::epsilon(EPSILON))
 }
 
+/// iNNvestigate stabilizes nothing; its epsilon of 0.1 is a rule of its own.
 fn innvestigate(convolutions: Rule) -> Composite {
-    let composite = Composite::default().with(Layers::Convolutions, convolutions);
-    composite.with(Layers::Dense, Rule::epsilon(0.1))
+    Composite { stabilizer: 0.0, ..Composite::default() }
+        .with(Layers::Convolutions, convolutions)
+        .with(Layers::Dense, Rule::epsilon(0.1))
+        .with(Layers::Sums, Rule::Zero)
+}
+
+/// It has z-plus also at the input, and average pooling by its gradient.
+fn innvestigate_deep_taylor() -> Composite {
+    Composite { stabilizer: 0.0, ..Composite::of(Rule::z_plus(Bias::None)) }
+        .with(Layers::Kind("average pooling".into()), Rule::Gradient)
+        .with(Layers::Sums, Rule::Zero)
 }
 
 /// The bounds of the first layer, LRP-0 in the upper two fifths, a data-dependent epsilon in the middle, alpha-beta
@@ -338,32 +356,36 @@ impl FromStr for Composite {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let text = text.trim();
-        if let Some((_, _, build)) = Self::PRESETS.iter().find(|(name, ..)| *name == text) {
-            return Ok(build());
-        }
-        if let Some(bounds) = text.strip_prefix("epsilon-gamma-box ") {
-            let bounds: Vec<_> = bounds.split_whitespace().map(str::parse::<f64>).collect();
-            return match bounds[..] {
-                [Ok(low), Ok(high)] if low < high => Ok(gamma_box(low, high)),
-                _ => Err(Error::parameter("rules", "epsilon-gamma-box LOW HIGH", format!("{text:?}"))),
-            };
-        }
         let mut composite = Composite::default();
         for row in text.split(';').map(str::trim).filter(|row| !row.is_empty()) {
             if let Some(number) = row.strip_prefix("stabilizer ") {
                 let parsed = number.trim().parse().ok().filter(|x: &f64| x.is_finite() && *x >= 0.0);
                 composite.stabilizer =
                     parsed.ok_or_else(|| Error::parameter("stabilizer", "a number of at least 0", number))?;
-                continue;
+            } else if let Some(preset) = preset(row)? {
+                composite.rows.extend(preset.rows);
+                composite.stabilizer = preset.stabilizer;
+            } else {
+                composite.rows.push(match row.split_once(':') {
+                    Some((layers, rule)) => (layers.parse()?, rule.parse()?),
+                    None => (Layers::Weighted, row.parse().map_err(|_| unknown(row))?),
+                });
             }
-            composite.rows.push(match row.split_once(':') {
-                Some((layers, rule)) => (layers.parse()?, rule.parse()?),
-                None => (Layers::Weighted, row.parse().map_err(|_| unknown(row))?),
-            });
         }
         Ok(composite)
     }
+}
+
+/// The preset of this name, if there is one.
+fn preset(row: &str) -> Result<Option<Composite>> {
+    if let Some(bounds) = row.strip_prefix("epsilon-gamma-box ") {
+        let bounds: Vec<_> = bounds.split_whitespace().map(str::parse::<f64>).collect();
+        return match bounds[..] {
+            [Ok(low), Ok(high)] if low < high => Ok(Some(gamma_box(low, high))),
+            _ => Err(Error::parameter("rules", "epsilon-gamma-box LOW HIGH", format!("{row:?}"))),
+        };
+    }
+    Ok(Composite::PRESETS.iter().find(|(name, ..)| *name == row).map(|(_, _, build)| build()))
 }
 
 fn unknown(row: &str) -> Error {

@@ -5,7 +5,8 @@
 use ndarray::ArrayD;
 
 use crate::{
-    Attribution, Cut, ModelWrapper, Place, Point, Qoi, Question, Result, Run, Slice, Tensor, methods,
+    Attribution, Cut, ModelWrapper, PatternKind, Patterns, Place, Point, Qoi, Question, Result, Run,
+    Settings, Slice, Tensor, methods,
 };
 
 /// Any model, with arrays on the host.
@@ -22,11 +23,21 @@ pub trait ErasedModel {
     /// The values at a cut for these inputs.
     fn forward(&self, inputs: &[ArrayD<f64>], at: &Cut) -> Result<Vec<ArrayD<f64>>>;
 
+    /// Whether the method of this name can be asked of this kind of model.
+    fn answers(&self, method: &str) -> bool;
+
+    /// Patterns of a kind fitted to batches, each one array for each input; an error where layers aren't known.
+    fn fit_patterns(
+        &self,
+        kind: PatternKind,
+        batches: &mut dyn Iterator<Item = Result<Vec<ArrayD<f64>>>>,
+    ) -> Result<Patterns>;
+
     /// The answer of a method, by name and with parameters set by name, to a question.
     fn attribute(
         &self,
         method: &str,
-        settings: &[(String, String)],
+        settings: &Settings,
         inputs: &[ArrayD<f64>],
         slice: &Slice,
         quantity: &Qoi,
@@ -52,19 +63,29 @@ impl<M: ModelWrapper> ErasedModel for M {
         ModelWrapper::forward(self, Point::at(&inputs), at)?.iter().map(Tensor::to_array).collect()
     }
 
+    fn answers(&self, method: &str) -> bool {
+        <M as ModelWrapper>::methods().iter().any(|entry| entry.name == method)
+    }
+
+    fn fit_patterns(
+        &self,
+        kind: PatternKind,
+        batches: &mut dyn Iterator<Item = Result<Vec<ArrayD<f64>>>>,
+    ) -> Result<Patterns> {
+        ModelWrapper::fit_patterns(self, kind, batches)
+    }
+
     fn attribute(
         &self,
         method: &str,
-        settings: &[(String, String)],
+        settings: &Settings,
         inputs: &[ArrayD<f64>],
         slice: &Slice,
         quantity: &Qoi,
         run: &Run<'_>,
     ) -> Result<Attribution<ArrayD<f64>>> {
         let mut method = (methods::find(self, method)?.build)();
-        for (name, value) in settings {
-            method.set(name, value)?;
-        }
+        settings.apply(method.as_mut())?;
         let inputs = tensors(self, inputs)?;
         let question = Question::new(self, &inputs).of(quantity.clone()).at(slice.clone()).run(run.clone());
         let answer = method.attribute(&question)?;

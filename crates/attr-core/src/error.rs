@@ -108,6 +108,9 @@ impl Error {
             Error::Backend { backend, reason } => {
                 Error::Backend { backend, reason: format!("layer {name:?} ({kind}): {reason}") }
             }
+            Error::Shape { place, expected, found } => {
+                Error::Shape { place: format!("layer {name:?} ({kind}): {place}"), expected, found }
+            }
             other => other,
         }
     }

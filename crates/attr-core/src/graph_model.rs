@@ -1,11 +1,13 @@
 //! A layer graph made runnable by an adapter's kernels.
 
+use ndarray::ArrayD;
+
 use crate::cut::Port;
 use crate::methods::{self, Entry, Method};
 use crate::model::Cotangent;
 use crate::sweep::Sweep;
 use crate::{Cut, Error, Gradient, Graph, Kernels, LayeredModel, ModelWrapper, NodeId, Op, Place, Point};
-use crate::{Precision, Result, Saves, Tensor, Vjp};
+use crate::{PatternKind, Patterns, Precision, Result, Saves, Tensor, Vjp};
 
 /// A layer graph with its parameters on a device: a [`LayeredModel`] on any adapter's [`Kernels`].
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl<K: Kernels> ModelWrapper for GraphModel<K> {
         self.kernels.backend()
     }
 
-    fn tensor(&self, array: &ndarray::ArrayD<f64>) -> Result<K::Tensor> {
+    fn tensor(&self, array: &ArrayD<f64>) -> Result<K::Tensor> {
         self.kernels.tensor(array)
     }
 
@@ -138,6 +140,14 @@ impl<K: Kernels> ModelWrapper for GraphModel<K> {
 
     fn methods() -> Vec<Entry<dyn Method<Self>>> {
         methods::of_layers()
+    }
+
+    fn fit_patterns(
+        &self,
+        kind: PatternKind,
+        batches: &mut dyn Iterator<Item = Result<Vec<ArrayD<f64>>>>,
+    ) -> Result<Patterns> {
+        Patterns::fit(self, kind, batches)
     }
 }
 

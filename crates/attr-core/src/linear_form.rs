@@ -133,32 +133,39 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
 
     /// `sign * inputs' * transpose(signal)` of a term, for each input of the layer.
     pub(crate) fn pull(&self, term: &Term, signal: &M::Tensor) -> Result<Signals<M::Tensor>> {
-        let model = self.layer.walk.model;
         let mut products = vec![None; self.layer.inputs.len()];
         let Some(parts) = self.parts(&term.inputs)? else { return Ok(products) };
-        let below = match &self.map {
-            Map::Coefficients(coefficients) => {
-                let below = model.layer_vjp(&self.op, &self.layer.inputs, &[], signal, &self.layer.wanted)?;
-                let scaled = below.into_iter().zip(coefficients).map(|(below, &coefficient)| {
-                    let coefficient = term.weights.of_number(coefficient);
-                    let below = below.filter(|_| coefficient != 0.0);
-                    below.map(|below| below.scale(coefficient)).transpose()
-                });
-                scaled.collect::<Result<Vec<_>>>()?
-            }
-            Map::Weights { weight, holder, .. } => {
-                let Some(weight) = term.weights.of(weight)? else { return Ok(products) };
-                let (inputs, params) = holder.hold(self.layer.inputs[self.slots[0]], &weight);
-                let wanted: Vec<_> = (0..inputs.len()).map(|i| i == 0).collect();
-                model.layer_vjp(&self.op, &inputs, &params, signal, &wanted)?
-            }
-        };
-        for ((&slot, below), part) in self.slots.iter().zip(below).zip(parts) {
-            if let (Some(below), Some(part)) = (below, part) {
+        let below = self.transpose(&term.weights, signal)?;
+        for (&slot, part) in self.slots.iter().zip(parts) {
+            if let (Some(below), Some(part)) = (&below[slot], part) {
                 products[slot] = Some(term.signed(below.mul(&part)?)?);
             }
         }
         Ok(products)
+    }
+
+    /// The transpose of the map with a part of its weights, applied to a signal; none where that is zero.
+    pub(crate) fn transpose(&self, weights: &Part, signal: &M::Tensor) -> Result<Signals<M::Tensor>> {
+        let model = self.layer.walk.model;
+        let mut below = vec![None; self.layer.inputs.len()];
+        match &self.map {
+            Map::Coefficients(coefficients) => {
+                let sent = model.layer_vjp(&self.op, &self.layer.inputs, &[], signal, &self.layer.wanted)?;
+                for ((slot, sent), &coefficient) in sent.into_iter().enumerate().zip(coefficients) {
+                    let coefficient = weights.of_number(coefficient);
+                    let sent = sent.filter(|_| coefficient != 0.0);
+                    below[slot] = sent.map(|sent| sent.scale(coefficient)).transpose()?;
+                }
+            }
+            Map::Weights { weight, holder, .. } => {
+                let Some(weight) = weights.of(weight)? else { return Ok(below) };
+                let (inputs, params) = holder.hold(self.layer.inputs[self.slots[0]], &weight);
+                let wanted: Vec<_> = (0..inputs.len()).map(|i| i == 0).collect();
+                let mut sent = model.layer_vjp(&self.op, &inputs, &params, signal, &wanted)?;
+                below[self.slots[0]] = sent.swap_remove(0);
+            }
+        }
+        Ok(below)
     }
 
     /// Whether a rule can take this part of the coefficients.
@@ -180,16 +187,19 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
 
     /// The part of each input that it maps; none if all are zero.
     fn parts(&self, part: &Part) -> Result<Option<Signals<M::Tensor>>> {
-        let graph = self.layer.walk.model.graph();
-        let is_zero =
-            |slot: usize| *part == Part::NEGATIVE && graph.is_non_negative(self.layer.node.inputs[slot]);
-        let of = |&slot: &usize| if is_zero(slot) { Ok(None) } else { part.of(self.layer.inputs[slot]) };
+        // Of numbers that aren't negative, the factor of negative ones does not matter.
+        let of = |&slot: &usize| match part {
+            &Part::Signed(p, _) if self.layer.non_negative[slot] => {
+                Part::Signed(p, p).of(self.layer.inputs[slot])
+            }
+            part => part.of(self.layer.inputs[slot]),
+        };
         let parts = self.slots.iter().map(of).collect::<Result<Vec<_>>>()?;
         Ok(Some(parts).filter(|parts| parts.iter().any(Option::is_some)))
     }
 
     /// The layer on a part of its inputs, with a part of its weights, without bias; none if that is zero.
-    fn product(&self, term: &Term) -> Result<Option<M::Tensor>> {
+    pub(crate) fn product(&self, term: &Term) -> Result<Option<M::Tensor>> {
         let model = self.layer.walk.model;
         let Some(parts) = self.parts(&term.inputs)? else { return Ok(None) };
         match &self.map {
@@ -245,6 +255,11 @@ pub(crate) fn bias_along_channels<M: LayeredModel>(layer: &Layer<'_, M>) -> Resu
         _ => None,
     };
     bias.map(|bias| along_channels(&bias, layer)).transpose()
+}
+
+/// What a batch norm multiplies by, in the shape that broadcasts to its output.
+pub(crate) fn scale_of<M: LayeredModel>(layer: &Layer<'_, M>) -> Result<M::Tensor> {
+    along_channels(&scale_and_shift(layer.walk, layer.id)?[0], layer)
 }
 
 /// A number for each output, in the shape that broadcasts to a weight.

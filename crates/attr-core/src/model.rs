@@ -1,7 +1,9 @@
 //! What a method needs of a model: two verbs, and what its cuts are.
 
+use ndarray::ArrayD;
+
 use crate::methods::{self, Entry, Method};
-use crate::{Cut, Graph, NodeId, Op, Result, Shape, Tensor};
+use crate::{Cut, Error, Graph, NodeId, Op, PatternKind, Patterns, Result, Shape, Tensor};
 
 /// A model whose values at cuts can be read and replaced, and differentiated between cuts.
 ///
@@ -15,7 +17,7 @@ pub trait ModelWrapper {
     fn backend(&self) -> &'static str;
 
     /// An array brought to the model's device, in its precision.
-    fn tensor(&self, array: &ndarray::ArrayD<f64>) -> Result<Self::Tensor>;
+    fn tensor(&self, array: &ArrayD<f64>) -> Result<Self::Tensor>;
 
     /// The tensors at a cut, one entry each; an error if there is no such cut.
     fn places(&self, cut: &Cut) -> Result<Vec<Place>>;
@@ -50,6 +52,20 @@ pub trait ModelWrapper {
     {
         methods::all()
     }
+
+    /// Patterns of a kind fitted to batches ([`Patterns::fit`]); an error where the layers aren't known.
+    fn fit_patterns(
+        &self,
+        _: PatternKind,
+        _: &mut dyn Iterator<Item = Result<Vec<ArrayD<f64>>>>,
+    ) -> Result<Patterns> {
+        Err(needs_layers("patterns", self.backend()))
+    }
+}
+
+/// That something needs a model whose layers are known.
+pub(crate) fn needs_layers(what: &str, backend: &str) -> Error {
+    Error::Unsupported(format!("{what} on {backend}: it needs to know the layers, which are not known here"))
 }
 
 /// From the values at a cut to the derivative of the quantity by them.

@@ -1,6 +1,8 @@
 //! Parameters of methods by name: listed with their values, and set from text.
 
-use crate::{Error, Result};
+use std::sync::Arc;
+
+use crate::{Error, Patterns, Result};
 
 /// One parameter of a method, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,28 @@ pub trait Parameters {
 
     /// Sets one parameter from text; an error names those there are, or the values it can take.
     fn set(&mut self, name: &str, value: &str) -> Result<()>;
+
+    /// Gives it patterns; an error for methods that use none.
+    fn set_patterns(&mut self, _: &Arc<Patterns>) -> Result<()> {
+        Err(Error::parameter("patterns", "a method that uses patterns", "another"))
+    }
+}
+
+/// What the parameters of a method are set to, where they are not as they are by default.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Names and values as text.
+    pub values: Vec<(String, String)>,
+    /// Patterns, for a method that uses them.
+    pub patterns: Option<Arc<Patterns>>,
+}
+
+impl Settings {
+    /// Sets all of them.
+    pub fn apply<P: Parameters + ?Sized>(&self, method: &mut P) -> Result<()> {
+        self.values.iter().try_for_each(|(name, value)| method.set(name, value))?;
+        self.patterns.iter().try_for_each(|patterns| method.set_patterns(patterns))
+    }
 }
 
 /// A value that can be read from text.
@@ -47,9 +71,9 @@ pub(crate) fn unknown(name: &str, value: &str, all: &[Parameter]) -> Error {
     Error::parameter(name, &expected, format!("{name}={value}"))
 }
 
-/// Implements [`Parameters`] for a structure: each field with its meaning.
+/// Implements [`Parameters`] for a structure: each field with its meaning, and which of them holds patterns.
 macro_rules! parameters {
-    ($method:ty { $($field:ident: $meaning:expr),* $(,)? }) => {
+    ($method:ty { $($field:ident: $meaning:expr),* $(,)? } $(patterns $patterns:ident)?) => {
         impl $crate::parameter::Parameters for $method {
             fn parameters(&self) -> Vec<$crate::parameter::Parameter> {
                 vec![$($crate::parameter::Parameter {
@@ -66,6 +90,11 @@ macro_rules! parameters {
                 })*
                 Err($crate::parameter::unknown(name, value, &self.parameters()))
             }
+
+            $(fn set_patterns(&mut self, patterns: &std::sync::Arc<$crate::Patterns>) -> $crate::Result<()> {
+                self.$patterns.0 = Some(std::sync::Arc::clone(patterns));
+                Ok(())
+            })?
         }
     };
 }

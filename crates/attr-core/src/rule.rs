@@ -177,6 +177,7 @@ impl Part {
             &Part::Signed(0.0, 0.0) => None,
             &Part::Signed(1.0, 1.0) => Some(x.clone()),
             &Part::Signed(p, n) if p == n => Some(x.scale(p)?),
+            &Part::Signed(1.0, 0.0) => Some(x.relu()?),
             &Part::Signed(p, 0.0) => Some(x.relu()?.scale(p)?),
             &Part::Signed(p, n) => Some(x.scale(n)?.add(&x.relu()?.scale(p - n)?)?),
             Part::Square => Some(x.square()?),
@@ -359,7 +360,8 @@ impl Rule {
         }
         for branch in branches {
             let Some(z) = form.forward(&branch)? else { continue };
-            let signal = relevance.scale(branch.share)?;
+            let signal =
+                if branch.share == 1.0 { relevance.clone() } else { relevance.scale(branch.share)? };
             let signal = match branch.outputs {
                 Outputs::All => signal,
                 Outputs::Positive => signal.mul(&form.output.gt(&form.output.zeros_like()?)?)?,
@@ -385,7 +387,7 @@ impl Rule {
 }
 
 /// Whether a layer only moves values to other places, so that their relevance goes with them.
-fn moves_values(op: &Op) -> bool {
+pub(crate) fn moves_values(op: &Op) -> bool {
     matches!(
         op,
         Op::Identity
@@ -403,13 +405,13 @@ fn stabilized<T: Tensor>(z: &T, (epsilon, share): (f64, f64)) -> Result<T> {
     if epsilon == 0.0 {
         return z.add(&z.eq(&zeros)?);
     }
-    // 1 where z is at least zero, else -1.
-    let sign = zeros.gt(z)?.affine(-2.0, 1.0)?;
+    // 1 where z is below zero.
+    let negative = zeros.gt(z)?;
     let sized = match share {
-        0.0 => sign.scale(epsilon)?,
+        0.0 => negative.affine(-2.0 * epsilon, epsilon)?,
         share => {
             let axes: Vec<_> = (1..z.dims().len()).collect();
-            sign.mul(&z.square()?.mean(&axes)?.sqrt()?.affine(share, epsilon)?)?
+            negative.affine(-2.0, 1.0)?.mul(&z.square()?.mean(&axes)?.sqrt()?.affine(share, epsilon)?)?
         }
     };
     z.add(&sized)

@@ -153,3 +153,10 @@ pub trait Tensor: Clone + std::fmt::Debug + 'static {
         if copies == 1 { Ok(self.clone()) } else { Self::concat(&vec![self.clone(); copies], 0) }
     }
 }
+
+/// The largest number of each row, in a shape that broadcasts to all of it.
+pub(crate) fn row_max<T: Tensor>(x: &T) -> Result<T> {
+    let mut dims = vec![1; x.dims().len()];
+    dims[0] = x.rows();
+    x.reshape(&[dims[0], x.len() / dims[0].max(1)])?.max(1)?.reshape(&dims)
+}

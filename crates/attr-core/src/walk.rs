@@ -48,16 +48,25 @@ pub(crate) struct Layer<'a, M: LayeredModel> {
     pub(crate) behind: Option<&'a M::Tensor>,
     /// Which inputs a signal goes on to.
     pub(crate) wanted: Vec<bool>,
+    /// Which inputs are known to have no number below zero.
+    pub(crate) non_negative: Vec<bool>,
+}
+
+/// What goes back from layer to layer: a tensor as large as the layer's value, or several.
+pub(crate) trait Signal<T>: Clone {
+    /// That of a value that nothing depends on.
+    fn none(value: &T) -> Result<Self>;
+
+    /// Both together.
+    fn plus(&self, other: &Self) -> Result<Self>;
 }
 
 /// The signals that go on from a layer, one entry an input; none where none is wanted.
-pub(crate) type Signals<T> = Vec<Option<T>>;
+pub(crate) type Signals<S> = Vec<Option<S>>;
 
 /// What a layer sends on of the signal that arrived at it.
-pub(crate) type SendOn<'a, M> = &'a mut dyn FnMut(
-    &Layer<'_, M>,
-    &<M as ModelWrapper>::Tensor,
-) -> Result<Signals<<M as ModelWrapper>::Tensor>>;
+pub(crate) type SendOn<'a, M, S = <M as ModelWrapper>::Tensor> =
+    &'a mut dyn FnMut(&Layer<'_, M>, &S) -> Result<Signals<S>>;
 
 /// What a method makes of a chunk of rows.
 pub(crate) type Make<'a, M> = &'a mut dyn FnMut(&Pass<'_, M>) -> Result<Outcome<<M as ModelWrapper>::Tensor>>;
@@ -107,6 +116,32 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
 
     pub(crate) fn node(&self, id: NodeId) -> &'a Node {
         self.model.graph().node(id)
+    }
+
+    /// Whether a port is part of the lower cut.
+    pub(crate) fn begins_at(&self, port: Port) -> bool {
+        self.from.contains(&port)
+    }
+
+    /// For each layer whether every way from the upper to the lower cut leads through its value.
+    pub(crate) fn bottlenecks(&self) -> Vec<bool> {
+        let graph = self.model.graph();
+        // What lies between the ends of a way's step is passed by.
+        let mut is_passed = vec![false; self.between.len()];
+        let mut pass = |from: NodeId, to: NodeId| is_passed[from + 1..to].fill(true);
+        for (id, node) in graph.nodes().iter().enumerate().filter(|(id, _)| self.between[*id]) {
+            let edges = node.inputs.iter().enumerate();
+            let leads =
+                edges.filter(|(slot, src)| self.between[**src] || self.begins_at(Port::Edge(id, *slot)));
+            leads.for_each(|(_, &src)| pass(src, id));
+        }
+        // Where a cut has several ports, a way that begins or ends at one of them passes by the others.
+        let ends = |ports: &[Port]| ports.iter().map(|&port| graph.source(port)).collect::<Vec<_>>();
+        let (from, to) = (ends(&self.from), ends(&self.to));
+        let (lowest, highest) = (from.iter().copied().min(), to.iter().copied().max());
+        from.iter().for_each(|&end| pass(lowest.unwrap_or(end), end + 1));
+        to.iter().for_each(|&end| pass(end, highest.unwrap_or(end) + 1));
+        (0..is_passed.len()).map(|id| self.between[id] && !is_passed[id]).collect()
     }
 
     /// Whether the way back goes through a layer.
@@ -173,22 +208,23 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
             output: values.at(Port::Value(id), id),
             behind: self.norm_behind[id].map(|norm| values.at(Port::Value(norm), norm)),
             wanted: edges().map(|(port, src)| self.from.contains(&port) || self.active[src]).collect(),
+            non_negative: edges().map(|(_, src)| self.model.graph().is_non_negative(src)).collect(),
         }
     }
 
     /// From the signals at the upper cut to those at the lower cut: `rule` says what a layer sends on.
-    pub(crate) fn back(
+    pub(crate) fn back<S: Signal<M::Tensor>>(
         &self,
         values: &Values<M::Tensor>,
-        signals: Vec<M::Tensor>,
-        rule: SendOn<'_, M>,
-    ) -> Result<Vec<M::Tensor>> {
+        signals: Vec<S>,
+        rule: SendOn<'_, M, S>,
+    ) -> Result<Vec<S>> {
         let graph = self.model.graph();
-        let mut arrived: Vec<Option<M::Tensor>> = vec![None; self.active.len()];
-        let mut at_from: Vec<Option<M::Tensor>> = vec![None; self.from.len()];
-        let mut reach = |port: Port, signal: &M::Tensor| -> Result<()> {
+        let mut arrived: Vec<Option<S>> = vec![None; self.active.len()];
+        let mut at_from: Vec<Option<S>> = vec![None; self.from.len()];
+        let mut reach = |port: Port, signal: &S| -> Result<()> {
             for (sum, _) in at_from.iter_mut().zip(&self.from).filter(|(_, from)| **from == port) {
-                add_into(sum, signal.clone())?;
+                gather(sum, signal.clone())?;
             }
             Ok(())
         };
@@ -196,7 +232,7 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
             if matches!(port, Port::Edge(..)) {
                 reach(port, &signal)?;
             }
-            add_into(&mut arrived[graph.source(port)], signal)?;
+            gather(&mut arrived[graph.source(port)], signal)?;
         }
         for id in (0..arrived.len()).rev() {
             let Some(signal) = arrived[id].take() else { continue };
@@ -214,7 +250,7 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
                 let Some(signal) = signal.filter(|_| layer.wanted[slot]) else { continue };
                 reach(edge, &signal)?;
                 if self.active[src] {
-                    add_into(&mut arrived[src], signal)?;
+                    gather(&mut arrived[src], signal)?;
                 }
             }
         }
@@ -222,9 +258,19 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
         found
             .map(|(&port, sum)| match sum {
                 Some(sum) => Ok(sum),
-                None => values.at(port, graph.source(port)).zeros_like(),
+                None => S::none(values.at(port, graph.source(port))),
             })
             .collect()
+    }
+}
+
+impl<T: Tensor> Signal<T> for T {
+    fn none(value: &T) -> Result<Self> {
+        value.zeros_like()
+    }
+
+    fn plus(&self, other: &Self) -> Result<Self> {
+        self.add(other)
     }
 }
 
@@ -247,6 +293,13 @@ impl<'a, M: LayeredModel> Layer<'a, M> {
     /// The layer's own parameters.
     pub(crate) fn params(&self) -> Vec<&'a M::Tensor> {
         self.walk.model.parameters(self.id)
+    }
+
+    /// The same layer with other inputs in the place of those that lead to the lower cut.
+    pub(crate) fn with_inputs<'b>(&'b self, inputs: Vec<&'b M::Tensor>) -> Layer<'b, M> {
+        let (walk, id, node, output, behind) = (self.walk, self.id, self.node, self.output, self.behind);
+        let (wanted, non_negative) = (self.wanted.clone(), vec![false; inputs.len()]);
+        Layer { walk, id, node, inputs, output, behind, wanted, non_negative }
     }
 
     /// The derivative of the layer, as it is, applied to a signal.
@@ -337,7 +390,11 @@ impl<'a, M: LayeredModel> Pass<'a, M> {
     }
 
     /// Goes back from signals at the upper cut.
-    pub(crate) fn back(&self, signals: Vec<M::Tensor>, rule: SendOn<'_, M>) -> Result<Vec<M::Tensor>> {
+    pub(crate) fn back<S: Signal<M::Tensor>>(
+        &self,
+        signals: Vec<S>,
+        rule: SendOn<'_, M, S>,
+    ) -> Result<Vec<S>> {
         self.walk.back(&self.values, signals, rule)
     }
 
@@ -397,8 +454,12 @@ pub(crate) fn left_over<T: Tensor>(lower: &[T], upper: &[T]) -> Result<Vec<f64>>
 }
 
 pub(crate) fn add_into<T: Tensor>(sum: &mut Option<T>, term: T) -> Result<()> {
+    gather::<T, T>(sum, term)
+}
+
+fn gather<T, S: Signal<T>>(sum: &mut Option<S>, term: S) -> Result<()> {
     *sum = Some(match sum.take() {
-        Some(sum) => sum.add(&term)?,
+        Some(sum) => sum.plus(&term)?,
         None => term,
     });
     Ok(())

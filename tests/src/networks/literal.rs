@@ -65,6 +65,47 @@ pub fn simple_lrp(first_weight: f64) -> Graph {
     net.outputs(&[linear2])
 }
 
+/// The network of Captum's `test_lrp_simple_tanh`: three inputs, a layer of three with all weights 0.1, tanh, one output
+/// with all weights 0.1.
+pub fn simple_tanh() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[3]);
+    let linear = net.linear("linear", x, Array2::from_elem((3, 3), 0.1), &[]);
+    let tanh = net.layer("tanh", Op::Activation(Activation::Tanh), &[linear], &[]);
+    let linear2 = net.linear("linear2", tanh, Array2::from_elem((1, 3), 0.1), &[]);
+    net.outputs(&[linear2])
+}
+
+/// The network of Captum's `test_lrp_skip_connection`: two inputs, and a layer of two with all weights 5 added to them.
+pub fn added() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[2]);
+    let linear = net.linear("linear", x, Array2::from_elem((2, 2), 5.0), &[]);
+    let sum = net.layer("sum", Op::Add, &[linear, x], &[]);
+    net.outputs(&[sum])
+}
+
+/// The network of Captum's `test_lrp_maxpool1D`: a layer of two with all weights 2 on each of two pairs, the larger of
+/// each.
+pub fn larger_of_pairs() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[2, 2]);
+    let linear = net.linear("linear", x, Array2::from_elem((2, 2), 2.0), &[]);
+    let row = net.layer("row", Op::Reshape { shape: Shape::batched(&[1, 2, 2]) }, &[linear], &[]);
+    let pool = Pool { kernel: vec![1, 2], stride: vec![1, 2], ..Pool::square(1, 1) };
+    let pool = net.layer("pool", Op::MaxPool(pool), &[row], &[]);
+    let flat = net.layer("flat", Op::Reshape { shape: Shape::batched(&[2]) }, &[pool], &[]);
+    net.outputs(&[flat])
+}
+
+/// [`multi_layer`] of the sum of two inputs.
+pub fn multi_layer_two_inputs() -> Graph {
+    let mut net = Build::default();
+    let (x, x2) = (net.input("x", &[3]), net.input("x2", &[3]));
+    let sum = net.layer("sum", Op::Add, &[x, x2], &[]);
+    multi_layer_of(net, sum)
+}
+
 /// A dense layer around which its input is added: weights 2 and 3 as in [`simple_lrp`], two inputs.
 pub fn lrp_skip() -> Graph {
     let mut net = Build::default();
@@ -74,6 +115,87 @@ pub fn lrp_skip() -> Graph {
     let sum = net.layer("sum", Op::Add, &[relu, x], &[]);
     let out = net.linear("out", sum, Array2::from_elem((1, 2), 3.0), &[]);
     net.outputs(&[out])
+}
+
+/// [`conv_one`] up to its relu, then the mean over space and two outputs, of weights 1, -1 and 0.5, 2 and biases 3
+/// and 0.
+pub fn conv_one_mean() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[1, 4, 4]);
+    let relu1 = conv_one_features(&mut net, x);
+    let mean = net.layer("mean", Op::Mean { axes: vec![2, 3], keep: false }, &[relu1], &[]);
+    let out = net.linear("out", mean, array![[1.0, -1.0], [0.5, 2.0]], &[3.0, 0.0]);
+    net.outputs(&[out])
+}
+
+/// Two inputs, weights 1, 2 and 3, 1, relu, one output of weights 1 and -2.
+pub fn excited() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[2]);
+    let hidden = net.linear("hidden", x, array![[1.0, 2.0], [3.0, 1.0]], &[]);
+    let relu = net.relu("relu", hidden);
+    let out = net.linear("out", relu, array![[1.0, -2.0]], &[]);
+    net.outputs(&[out])
+}
+
+/// `min(x1, x2) = x1 - relu(x1 - x2)`, of section 3.5.3 of the DeepLIFT paper (Shrikumar et al. 2017).
+pub fn minimum() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[2]);
+    let hidden = net.linear("hidden", x, array![[1.0, 0.0], [1.0, -1.0]], &[]);
+    let relu = net.relu("relu", hidden);
+    let out = net.linear("out", relu, array![[1.0, -1.0]], &[]);
+    net.outputs(&[out])
+}
+
+/// `2 tanh(x1) + 2 tanh(x2 - 1.5)`, Captum's `TanhDeepLiftModel` as one input of two numbers.
+pub fn two_tanh() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[2]);
+    let shifted = net.linear("shifted", x, Array2::eye(2), &[0.0, -1.5]);
+    let tanh = net.layer("tanh", Op::Activation(Activation::Tanh), &[shifted], &[]);
+    let out = net.linear("out", tanh, array![[2.0, 2.0]], &[]);
+    net.outputs(&[out])
+}
+
+/// The largest of four numbers, Captum's `LinearMaxPoolLinearModel`.
+pub fn max_of_four() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[1, 1, 4]);
+    let pool = Pool { kernel: vec![1, 4], stride: vec![1, 4], ..Pool::square(1, 1) };
+    let pool = net.layer("pool", Op::MaxPool(pool), &[x], &[]);
+    let flat = net.layer("flat", Op::Reshape { shape: Shape::batched(&[1]) }, &[pool], &[]);
+    let out = net.linear("out", flat, array![[1.0]], &[]);
+    net.outputs(&[out])
+}
+
+/// `relu(l1 x1) + relu(l2 x2)` with l1 = 3, 1, 0 and l2 = 2, 3, 0, Captum's `ReLULinearModel` on six numbers.
+pub fn relu_linear() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[6]);
+    let weight = array![[3.0, 1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 2.0, 3.0, 0.0]];
+    let linear = net.linear("linear", x, weight, &[]);
+    let relu = net.relu("relu", linear);
+    let l3 = net.linear("l3", relu, array![[1.0, 1.0]], &[]);
+    net.outputs(&[l3])
+}
+
+/// Softmax, quotient and product of values that all depend on the input, as attention has them:
+/// `softmax(W x) * V x / (1 + (V x)^2)`, added up.
+pub fn quotients() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[3]);
+    let scores = net.linear("scores", x, array![[2.0, -1.0, 0.5], [0.0, 1.5, -3.0]], &[0.5, 0.0]);
+    let weights = net.layer("weights", Op::Softmax { axis: 1 }, &[scores], &[]);
+    let value = net.linear("value", x, array![[1.0, 2.0, -1.0], [-1.0, 0.5, 2.0]], &[0.0, 1.0]);
+    let square = net.layer("square", Op::Mul, &[value, value], &[]);
+    let one = net.constant("one", arr1(&[1.0]));
+    let divisor = net.layer("divisor", Op::Add, &[square, one], &[]);
+    let quotient = net.layer("quotient", Op::Div, &[value, divisor], &[]);
+    let product = net.layer("product", Op::Mul, &[weights, quotient], &[]);
+    let logits = net.linear("logits", product, array![[1.0, -2.0], [0.5, 1.0]], &[0.0, 0.25]);
+    let log = net.layer("log", Op::LogSoftmax { axis: 1 }, &[logits], &[]);
+    net.outputs(&[log])
 }
 
 /// Captum's `BasicModel_ConvNet_One_Conv`: a 4 x 4 image, a 3 x 3 convolution of ones to two channels with
@@ -123,6 +245,10 @@ fn conv_one_head(mut net: Build, features: NodeId) -> Graph {
 pub fn multi_layer() -> Graph {
     let mut net = Build::default();
     let x = net.input("x", &[3]);
+    multi_layer_of(net, x)
+}
+
+fn multi_layer_of(mut net: Build, x: NodeId) -> Graph {
     let linear0 = net.linear("linear0", x, Array2::eye(3), &[0.0; 3]);
     let linear1 = net.linear("linear1", linear0, Array2::ones((4, 3)), &[-10.0, 1.0, 1.0, 1.0]);
     let relu = net.relu("relu", linear1);

@@ -22,7 +22,12 @@ pub(super) fn forward(op: &Op, inputs: &[&ArrayD<f64>]) -> ArrayD<f64> {
         Op::Activation(activation) => inputs[0].mapv(|x| value(*activation, x)),
         Op::Softmax { axis } => lanes(inputs[0], *axis, softmax),
         Op::LogSoftmax { axis } => {
-            lanes(inputs[0], *axis, |lane| softmax(lane).into_iter().map(f64::ln).collect())
+            // By the definition and not as the softmax's logarithm, which is infinite where that underflows.
+            lanes(inputs[0], *axis, |lane| {
+                let most = lane.iter().fold(f64::NEG_INFINITY, |most, &x| most.max(x));
+                let sum: f64 = lane.iter().map(|x| (x - most).exp()).sum();
+                lane.iter().map(|x| x - most - sum.ln()).collect()
+            })
         }
         Op::MaxPool(pool) => {
             let largest = largest_of_windows(pool, inputs[0]);

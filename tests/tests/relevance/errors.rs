@@ -1,7 +1,7 @@
 //! What can't be done is an error that names the layer and the rule.
 
 use attr_core::composite::Composite;
-use attr_core::{Activation, Conv, Cut, Error, Op, Qoi, Run};
+use attr_core::{Activation, Conv, Cut, Error, Op, Qoi, Run, methods};
 use attr_tests::networks::{Kind, RandomNetwork, powers, single_layer};
 use attr_tests::{Ask, adapter};
 use ndarray::ArrayD;
@@ -40,7 +40,10 @@ fn bounds_for_each_channel() {
     };
     ask(&conv, &by("-1,-2 1,2")).unwrap();
     let found = text(&conv, by("-1,-2,-3 1,2,3"));
-    assert_eq!(found, "a rule's numbers: expected shape 3 channels on axis 1, found [1, 2, 4, 4]");
+    assert_eq!(
+        found,
+        "layer \"layer\" (convolution): a rule's numbers: expected shape 3 channels on axis 1, found [1, 2, 4, 4]"
+    );
 }
 
 #[test]
@@ -57,7 +60,12 @@ fn rules_as_text() {
     }
     let network = RandomNetwork::new(Kind::Plain, 1);
     let found = text(&network.graph, Ask::named("lrp").with("rules", "name nowhere*: flat"));
-    assert!(found.contains("name nowhere*"), "{found}");
+    assert!(found.contains("name nowhere*") && found.contains("conv1, relu1"), "{found}");
+    // A preset stands for its rows, and those before it come first.
+    let boxed: Composite = "first weighted: z-box -1 1; innvestigate-a".parse().unwrap();
+    let preset: Composite = "innvestigate-a".parse().unwrap();
+    assert_eq!(boxed.rows[1..], preset.rows);
+    assert_eq!(boxed.stabilizer, preset.stabilizer);
 }
 
 #[test]
@@ -73,6 +81,23 @@ fn slices_without_a_way() {
     let network = RandomNetwork::new(Kind::Plain, 1);
     let upside_down = Ask::named("lrp").at((Cut::layer("fc1"), Cut::layer("conv1")));
     assert!(matches!(ask(&network.graph, &upside_down), Err(Error::NotConnected { .. })));
+}
+
+/// NaN is refused where it comes in, and an overflow on the way where it comes out.
+#[test]
+fn numbers_that_are_none() {
+    let adapter = adapter::reference();
+    let network = RandomNetwork::new(Kind::Residual, 1);
+    let model = (adapter.build)(&network.graph).unwrap();
+    for entry in methods::catalogue().iter().filter(|entry| !entry.name.starts_with("pattern-")) {
+        let mut inputs = network.inputs(2);
+        inputs[0][[1, 0, 3, 3]] = f64::NAN;
+        let error = Ask::named(entry.name).answer(&adapter, &model, &inputs, Run::default()).unwrap_err();
+        assert!(matches!(error, Error::NotFinite { .. }), "{}: {error}", entry.name);
+    }
+    let huge: Vec<_> = network.inputs(1).iter().map(|input| input * 1e308).collect();
+    let error = Ask::named("lrp").answer(&adapter, &model, &huge, Run::default()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { .. }), "{error}");
 }
 
 /// A native model's layers aren't known, and a method that needs them says so.

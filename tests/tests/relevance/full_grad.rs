@@ -150,3 +150,27 @@ fn without_noise() {
     }
     on_every_layered_adapter!(check, [RandomNetwork::new(Kind::Residual, 1)]);
 }
+
+/// The terms are those of all rows, whatever they are worked on in.
+#[test]
+fn chunks_are_joined() {
+    fn check<M: LayeredModel>(adapter: &Adapter<M>, case: &RandomNetwork) -> Outcome {
+        let model = adapter.model(&case.graph)?;
+        let inputs = adapter.tensors(&case.inputs(5))?;
+        let terms = |rows: usize| {
+            let question = Question::new(&model, &inputs).run(Run { rows, ..Run::default() });
+            FullGrad::default().decompose(&question)
+        };
+        let (whole, cut) = (terms(5)?, terms(2)?);
+        assert_eq!(whole.biases.len(), cut.biases.len());
+        for ((name, whole), (same, cut)) in whole.biases.iter().zip(&cut.biases) {
+            assert_eq!(name, same);
+            adapter
+                .close(cut, &whole.to_array()?, adapter.same)
+                .map_err(|reason| format!("{name}: {reason}"))?;
+        }
+        assert_eq!((cut.rest.len(), cut.residual.len()), (5, 5));
+        Ok(adapter.close(&cut.inputs[0], &whole.inputs[0].to_array()?, adapter.same)?)
+    }
+    on_every_layered_adapter!(check, [RandomNetwork::new(Kind::Residual, 1)]);
+}

@@ -6,8 +6,11 @@ mod deep_lift;
 mod errors;
 mod formulas;
 mod full_grad;
+mod innvestigate;
 mod literals;
+mod patterns;
 mod peers;
+mod slices;
 
 use attr_core::{Evidence, Precision};
 use attr_tests::tolerance::{Level, close};

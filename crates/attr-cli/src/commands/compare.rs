@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::catalogue::{self, Asked};
 use crate::cli::{InputArgs, ModelArgs, QuestionArgs, ViewArgs};
 use crate::error::{Error, Result};
 use crate::explanation::Question;
@@ -10,7 +11,7 @@ use crate::input::Inputs;
 use crate::model::Model;
 use crate::output::Output;
 use crate::picture::{self, Maps, View};
-use crate::{catalogue, input, model, terminal};
+use crate::{input, model, terminal};
 
 /// The height and width that a picture's tiles have at least, about.
 const TILE: u32 = 160;
@@ -21,9 +22,10 @@ pub(crate) struct Args {
     model: ModelArgs,
     #[command(flatten)]
     input: InputArgs,
-    /// The methods, or `all`
-    #[arg(long, value_name = "A,B,..", value_delimiter = ',', required = true)]
-    methods: Vec<String>,
+    /// The methods, or `all`; one may come several times with settings of its own:
+    /// `lrp[rules=epsilon-plus],lrp[rules=z-plus][start=one]`
+    #[arg(long, value_name = "A,B[KEY=VALUE],..")]
+    methods: String,
     #[command(flatten)]
     question: QuestionArgs,
     #[command(flatten)]
@@ -33,19 +35,15 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
 }
 
-/// A method, and what its parameters are set to.
-pub(crate) type Setting = (&'static str, Vec<(String, String)>);
-
 /// Draws what was finished, even if the user stopped it or a method failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let view = View::new(&args.view)?;
-    let names = names(&args.methods)?;
-    let settings = catalogue::settings(&names, &args.question.settings, args.question.seed)?;
+    let names = names(&args.methods, args.question.patterns.is_some());
+    let methods = catalogue::asked(&names, &super::patterns::common(&args.question)?)?;
     let output = args.out.as_ref().map(|path| Output::picture(path)).transpose()?;
     let model = model::open(&args.model)?;
     let inputs = input::read(&args.input, &model)?;
     let question = Question::new(&args.question, &model, &inputs)?;
-    let methods: Vec<Setting> = names.into_iter().zip(settings).collect();
 
     let mut grid =
         Grid { photos: picture::photos(&inputs)?, labels: inputs.rows.clone(), columns: Vec::new() };
@@ -79,13 +77,13 @@ pub(crate) fn fill(
     model: &Model,
     inputs: &Inputs,
     question: &Question,
-    methods: &[Setting],
+    methods: &[Asked],
 ) -> Result<()> {
-    let width = methods.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let width = methods.iter().map(|asked| asked.title.len()).max().unwrap_or(0);
     let mut failure = Ok(());
-    for (name, settings) in methods {
+    for Asked { method, title, settings } in methods {
         let answer = question
-            .ask(model, inputs, name, settings)
+            .ask(model, inputs, method, settings)
             .and_then(|explanation| Ok((Maps::new(&explanation.attribution.values, inputs)?, explanation)));
         match answer {
             Ok((maps, explanation)) => {
@@ -102,8 +100,8 @@ pub(crate) fn fill(
                 let worst =
                     residuals.fold(None, |worst: Option<f64>, r| Some(worst.unwrap_or(0.0).max(r.abs())));
                 let residual = worst.map_or(String::new(), |r| format!("  residual {r:.1e} at most"));
-                terminal::line(format_args!("{name:<width$}  {:>7.2} s{residual}", explanation.seconds))?;
-                grid.columns.push(Column { title: name.to_string(), maps });
+                terminal::line(format_args!("{title:<width$}  {:>7.2} s{residual}", explanation.seconds))?;
+                grid.columns.push(Column { title: title.clone(), maps });
             }
             Err(error) if error.is_stop() => return Err(error),
             Err(error) => {
@@ -115,9 +113,30 @@ pub(crate) fn fill(
     failure
 }
 
-fn names(wanted: &[String]) -> Result<Vec<&'static str>> {
-    match wanted {
-        [all] if all == "all" => Ok(catalogue::all().iter().map(|method| method.name).collect()),
-        _ => wanted.iter().map(|name| Ok(catalogue::find(name.trim())?.name)).collect(),
+/// The methods one by one; with `all`, those that need patterns only where there are some.
+fn names(wanted: &str, with_patterns: bool) -> Vec<&str> {
+    if wanted == "all" {
+        let all = catalogue::all().into_iter();
+        let usable = all.filter(|method| with_patterns || !catalogue::has(method, catalogue::PATTERNS));
+        return usable.map(|method| method.name).collect();
+    }
+    // Commas in brackets are the settings' own.
+    let mut depth = 0;
+    let between = |c: char| {
+        depth += i32::from(c == '[') - i32::from(c == ']');
+        c == ',' && depth == 0
+    };
+    wanted.split(between).map(str::trim).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn commas_in_brackets_are_not_between_methods() {
+        let found = names("gradient, lrp[rules=z-box -1,-2 1,2][start=one],lrp", false);
+        assert_eq!(found, ["gradient", "lrp[rules=z-box -1,-2 1,2][start=one]", "lrp"]);
+        assert_eq!(names("all", true).len(), names("all", false).len() + 2);
     }
 }

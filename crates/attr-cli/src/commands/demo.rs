@@ -1,14 +1,15 @@
 //! `attr demo`: every method on handwritten digits, as iNNvestigate shows them: digits down, methods across.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use attr_core::Qoi;
+use attr_core::{Patterns, Qoi};
 use ndarray::{Axis, Slice};
 
-use super::compare::{self, Setting};
-use crate::catalogue;
+use super::compare;
+use crate::catalogue::{self, Common};
 use crate::cli::DeviceArgs;
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use crate::explanation::Question;
 use crate::grid::Grid;
 use crate::input::Inputs;
@@ -18,6 +19,7 @@ use crate::picture::{self, View};
 use crate::{model, npy, terminal};
 
 const MODEL: &[u8] = include_bytes!("../../assets/digits.onnx");
+const PATTERNS: &[u8] = include_bytes!("../../assets/digits.patterns.safetensors");
 const DIGITS: &[u8] = include_bytes!("../../assets/digits.npy");
 const LABELS: &str = include_str!("../../assets/digits.labels.txt");
 
@@ -25,7 +27,7 @@ const LABELS: &str = include_str!("../../assets/digits.labels.txt");
 const TILE: u32 = 84;
 
 /// What suits digits of 28 x 28 pixels better than the defaults, which are for photos.
-const SETTINGS: [(&str, &str, &str); 2] = [("occlusion", "window", "7"), ("occlusion", "stride", "2")];
+const SETTINGS: [&str; 2] = ["occlusion.window=7", "occlusion.stride=2"];
 
 /// What the digit network is not made for: it has no global average pooling.
 const NOT_ON_DIGITS: [&str; 1] = ["cam"];
@@ -46,13 +48,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let inputs = digits()?;
     let question =
         Question { slice: attr_core::Slice::full(), target: Qoi::PredictedClass, post: None, memory: None };
-    let setting = |name: &'static str| -> Setting {
-        let of_it = SETTINGS.iter().filter(|(method, ..)| *method == name);
-        (name, of_it.map(|(_, key, value)| (key.to_string(), value.to_string())).collect())
-    };
-    let all = catalogue::all();
-    let methods = all.iter().filter(|method| !NOT_ON_DIGITS.contains(&method.name));
-    let methods: Vec<_> = methods.map(|method| setting(method.name)).collect();
+    let patterns = Patterns::from_safetensors(PATTERNS).at("the built-in patterns")?;
+    let settings = SETTINGS.map(str::to_string);
+    let common = Common { settings: &settings, seed: None, patterns: Some(Arc::new(patterns)) };
+    let names: Vec<_> = catalogue::all().iter().map(|method| method.name).collect();
+    let names: Vec<_> = names.into_iter().filter(|name| !NOT_ON_DIGITS.contains(name)).collect();
+    let methods = catalogue::asked(&names, &common)?;
     let mut grid =
         Grid { photos: picture::photos(&inputs)?, labels: inputs.rows.clone(), columns: Vec::new() };
     let ended = compare::fill(&mut grid, &model, &inputs, &question, &methods);

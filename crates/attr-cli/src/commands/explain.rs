@@ -43,8 +43,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let view = View::new(&args.view)?;
     let method = catalogue::find(&args.method)?;
-    let settings =
-        catalogue::settings(&[method.name], &args.question.settings, args.question.seed)?.remove(0);
+    let asked = catalogue::asked(&[method.name], &super::patterns::common(&args.question)?)?.remove(0);
     let outputs = args.outputs.iter().map(|path| Output::new(path)).collect::<Result<Vec<_>>>()?;
     let model = model::open(&args.model)?;
     let inputs = input::read(&args.input, &model)?;
@@ -54,9 +53,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         picture::photos(&inputs)?;
     }
 
-    let mut explanation = question.ask(&model, &inputs, method.name, &settings)?;
+    let mut explanation = question.ask(&model, &inputs, method.name, &asked.settings)?;
     if args.question.seed.is_some() && !catalogue::has(&method, "seed") {
         let note = format!("{} draws no random numbers: --seed has no effect", method.name);
+        explanation.attribution.evidence.notes.push(note);
+    }
+    if let Some(path) = &args.question.patterns {
+        let note = format!("patterns {}, sha256 {}", path.display(), model::hash_of(path)?);
         explanation.attribution.evidence.notes.push(note);
     }
     if question.is_about_classes() && question.target != Qoi::PredictedClass {

@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod layers;
 pub(crate) mod methods;
+pub(crate) mod patterns;
 pub(crate) mod predict;
 
 use crate::cli::Command;
@@ -18,6 +19,7 @@ pub(crate) fn run(command: Command) -> Result<()> {
         Command::Methods(args) => methods::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Patterns(args) => patterns::run(&args),
         Command::Demo(args) => demo::run(&args),
     }
 }

@@ -111,7 +111,7 @@ impl<M: LayeredModel> Method<M> for GuidedGradCam {
         let grad_cam = GradCam { upsampling: self.upsampling, ..GradCam::default() };
         let map = grad_cam.named(&question.about(layer), question, "guided-grad-cam", self)?;
         let slice = Slice { from: Cut::input(), to: question.slice.to.clone() };
-        let guided = GuidedBackprop {}.attribute(&question.about(slice))?;
+        let guided = GuidedBackprop::default().attribute(&question.about(slice))?;
         let [map_of_layer] = &map.values[..] else {
             return Err(Error::Unsupported("guided-grad-cam of several layers at once: name one".into()));
         };

@@ -1,28 +1,56 @@
 use std::str::FromStr;
 
-use super::Method;
+use super::{Method, reveal_cancel};
 use crate::attribution::row_totals;
-use crate::parameter::{FromText, parameters};
-use crate::walk::{Layer, Outcome, Signals, add_into, answer};
-use crate::{Attribution, Baseline, Cut, LayeredModel, Op, Point, Question, Result, Tensor};
+use crate::parameter::{FromText, names, parameters};
+use crate::tensor::row_max;
+use crate::walk::{Layer, Outcome, Pass, Signals, add_into, answer};
+use crate::{Attribution, Baseline, Cut, LayeredModel, Op, Point, Precision, Question, Result, Tensor};
 
-/// DeepLIFT by the rescale rule: what each value contributes to the difference of the quantity from that at a
-/// baseline, `sum of contributions = quantity - quantity at the baseline` (Shrikumar et al. 2017).
+/// DeepLIFT: what each value contributes to the difference of the quantity from that at a baseline,
+/// `sum of contributions = quantity - quantity at the baseline` (Shrikumar et al. 2017).
 ///
-/// Multipliers go back through linear layers as gradients do, and through a function of each element as
-/// `dy / dx`, the differences from the baseline; where `|dx|` is below 1e-7, by the derivative at the input. A
-/// maximum's difference `y - y0` is `max(y, y0) - y0`, which goes to the winner at the input, and `y - max(y, y0)`,
-/// which goes to the winner at the baseline. A product's is `da (b + b0) / 2 + db (a + a0) / 2`.
+/// Multipliers go back through linear layers as gradients do, and through a function of each element by one of the
+/// rules of [`LiftRule`]. A maximum's difference `y - y0` is `max(y, y0) - y0`, which goes to the winner at the input,
+/// and `y - max(y, y0)`, which goes to the winner at the baseline (of equal ones the first). A product's is `da (b + b0) / 2 + db (a + a0) / 2`,
+/// and `1 / b` is rescaled. A softmax is taken apart into exponential, sum, logarithm and difference, each rescaled.
 ///
 /// The baseline is one of the model's inputs, also where the lower cut is an inner layer: the reference there is the
 /// layer's value at it. The quantity has to be linear in the values at the upper cut, or the residual shows it.
 #[derive(Debug, Clone)]
 pub struct DeepLift {
+    /// What functions of each element do; rescale.
+    pub rule: LiftRule,
     /// What the inputs are compared with; several are averaged over (DeepSHAP, Lundberg, Lee 2017). Zeros.
     pub baselines: Baselines,
     /// Whether multipliers are multiplied by the difference from the baseline, which gives contributions; true.
     pub multiply: bool,
 }
+
+/// What DeepLIFT does at a function of each element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LiftRule {
+    /// `dy / dx`, the differences from the baseline; where `|dx|` is below 1e-7, the derivative at the input.
+    #[default]
+    Rescale,
+    /// Positive and negative contributions go separate ways: with `dx = p + n`, what `p` brings about is
+    /// `((f(x0 + p) - f(x0)) + (f(x) - f(x0 + n))) / 2`, and it is rescaled to `p`; `n` likewise. A layer with weights
+    /// tells them apart by the sign of `w dx`.
+    RevealCancel,
+    /// Reveal-cancel behind linear layers, also where a batch norm or a reshape lies between, and rescale elsewhere:
+    /// what the authors recommend for genomics.
+    Genomics,
+    /// The derivative at the input, so that nothing but linear layers is explained; it does not add up.
+    Linear,
+}
+
+const RULES: [(&str, LiftRule); 4] = [
+    ("rescale", LiftRule::Rescale),
+    ("reveal-cancel", LiftRule::RevealCancel),
+    ("genomics", LiftRule::Genomics),
+    ("linear", LiftRule::Linear),
+];
+names!(LiftRule, "rule", RULES);
 
 /// One or several baselines.
 ///
@@ -31,6 +59,8 @@ pub struct DeepLift {
 pub struct Baselines(pub Vec<Baseline>);
 
 parameters!(DeepLift {
+    rule: "what functions of each element do: rescale, reveal-cancel, genomics (reveal-cancel behind linear layers, rescale \
+           elsewhere) or linear (their derivative)",
     baselines: "what the inputs are compared with, and averaged over, joined by commas: zeros, a number, `blur SIGMA` or \
                 `uniform LOW HIGH SEED`",
     multiply: "whether to multiply by the difference from the baseline: contributions, or multipliers",
@@ -38,7 +68,7 @@ parameters!(DeepLift {
 
 impl Default for DeepLift {
     fn default() -> Self {
-        DeepLift { baselines: Baselines(vec![Baseline::Zeros]), multiply: true }
+        DeepLift { rule: LiftRule::Rescale, baselines: Baselines(vec![Baseline::Zeros]), multiply: true }
     }
 }
 
@@ -52,8 +82,8 @@ impl<M: LayeredModel> Method<M> for DeepLift {
             return Err(crate::Error::parameter("baselines", "at least one", "none"));
         }
         let law = "summation to delta: the contributions add up to quantity - baseline quantity";
-        let law = self.multiply.then_some(law);
-        let mut answer = answer(question, "deeplift", self, 2, law, &mut |pass| {
+        let law = Some(law).filter(|_| self.multiply && self.rule != LiftRule::Linear);
+        let mut answer = answer(question, "deeplift", self, self.rule.passes(), law, &mut |pass| {
             // The class is that of the input, also at the baseline.
             let pinned = pass.pinned()?;
             let mut sums = vec![None; pass.walk.lower(&pass.values).len()];
@@ -67,9 +97,7 @@ impl<M: LayeredModel> Method<M> for DeepLift {
                     .iter_mut()
                     .zip(&reference.quantity)
                     .for_each(|(sum, q)| *sum += q / count as f64);
-                let multipliers = pass.back(pass.cotangents.clone(), &mut |layer, signal| {
-                    multipliers(layer, &pass.walk.layer(layer.id, &reference.values), signal)
-                })?;
+                let multipliers = self.rule.multipliers(pass, &reference)?;
                 let (here, there) = (pass.walk.lower(&pass.values), pass.walk.lower(&reference.values));
                 for (i, multiplier) in multipliers.iter().enumerate() {
                     let way = if self.multiply {
@@ -94,29 +122,72 @@ impl<M: LayeredModel> Method<M> for DeepLift {
     }
 }
 
+impl LiftRule {
+    /// How many forward passes' values it needs at once.
+    fn passes(self) -> u64 {
+        match self {
+            LiftRule::Rescale | LiftRule::Linear => 2,
+            LiftRule::RevealCancel | LiftRule::Genomics => 6,
+        }
+    }
+
+    /// The multipliers of the values at the lower cut; `reference` is the pass at the baseline.
+    fn multipliers<M: LayeredModel>(
+        self,
+        pass: &Pass<'_, M>,
+        reference: &Pass<'_, M>,
+    ) -> Result<Vec<M::Tensor>> {
+        let start = pass.cotangents.clone();
+        match self {
+            LiftRule::Linear => pass.back(start, &mut |layer, signal| layer.vjp(signal)),
+            LiftRule::Rescale => pass.back(start, &mut |layer, signal| {
+                rescaled(layer, &pass.walk.layer(layer.id, &reference.values), signal)
+            }),
+            LiftRule::RevealCancel => reveal_cancel::multipliers(pass, reference, &|_| true),
+            LiftRule::Genomics => reveal_cancel::multipliers(pass, reference, &behind_dense),
+        }
+    }
+}
+
+/// Whether a layer reads a linear layer, with nothing between but a batch norm or changes of shape.
+fn behind_dense<M: LayeredModel>(layer: &Layer<'_, M>) -> bool {
+    let mut node = layer.node;
+    while let Some(&before) = node.inputs.first() {
+        node = layer.walk.node(before);
+        match node.op {
+            Op::Linear => return true,
+            Op::BatchNorm { .. } | Op::Identity | Op::Reshape { .. } => {}
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// What a layer sends on of the multiplier of its value; `reference` is the layer at the baseline.
-fn multipliers<M: LayeredModel>(
+pub(super) fn rescaled<M: LayeredModel>(
     layer: &Layer<'_, M>,
     reference: &Layer<'_, M>,
     signal: &M::Tensor,
 ) -> Result<Signals<M::Tensor>> {
-    match layer.op() {
+    let model = layer.walk.model;
+    let mean = |slot: usize| layer.inputs[slot].add(reference.inputs[slot])?.scale(0.5);
+    match *layer.op() {
         Op::Activation(_) => {
             let dx = layer.inputs[0].sub(reference.inputs[0])?;
             let dy = layer.output.sub(reference.output)?;
             let slopes = layer.vjp(signal)?;
-            Ok(vec![Some(over(
-                &signal.mul(&dy)?,
-                &dx,
-                slopes[0].as_ref().expect("BUG: an input is wanted"),
-            )?)])
+            let slope = slopes[0].as_ref().expect("BUG: an input is wanted");
+            Ok(vec![Some(over(&signal.mul(&dy)?, &dx, slope)?)])
         }
         Op::MaxPool(_) => {
             let most = larger(layer.output, reference.output)?;
             let slopes = layer.vjp(signal)?;
-            let here = layer.vjp(&signal.mul(&most.sub(reference.output)?)?)?;
-            let there = reference.vjp(&signal.mul(&layer.output.sub(&most)?)?)?;
             let dx = layer.inputs[0].sub(reference.inputs[0])?;
+            let sent = |x: &M::Tensor, signal: &M::Tensor| {
+                model.layer_vjp(layer.op(), &[&coarse(x)?], &[], signal, &layer.wanted)
+            };
+            let here = sent(layer.inputs[0], &signal.mul(&most.sub(reference.output)?)?)?;
+            let there = sent(reference.inputs[0], &signal.mul(&layer.output.sub(&most)?)?)?;
             match (&here[0], &there[0], &slopes[0]) {
                 (Some(here), Some(there), Some(slope)) => {
                     Ok(vec![Some(over(&here.add(there)?, &dx, slope)?)])
@@ -126,23 +197,79 @@ fn multipliers<M: LayeredModel>(
         }
         // The derivative of a product at the mean of both points is the symmetric rule.
         Op::Mul if layer.wanted == [true, true] => {
-            let mean = |slot: usize| layer.inputs[slot].add(reference.inputs[slot])?.scale(0.5);
-            let (a, b) = (mean(0)?, mean(1)?);
-            layer.walk.model.layer_vjp(layer.op(), &[&a, &b], &[], signal, &layer.wanted)
+            model.layer_vjp(layer.op(), &[&mean(0)?, &mean(1)?], &[], signal, &layer.wanted)
         }
-        Op::Div if layer.wanted[1] => Err(layer.undefined("deeplift")),
-        Op::Softmax { .. } | Op::LogSoftmax { .. } => Err(layer.undefined("deeplift")),
+        // a / b is a times 1 / b, and 1/b - 1/b0 = (b - b0) * -1 / (b b0).
+        Op::Div if layer.wanted[1] => {
+            let [one, other] = [layer, reference].map(|at| at.inputs[1].filled_like(1.0)?.div(at.inputs[1]));
+            let (one, other) = (one?, other?);
+            let inverse = one.add(&other)?.scale(0.5)?;
+            let mut sent = model.layer_vjp(&Op::Mul, &[&mean(0)?, &inverse], &[], signal, &layer.wanted)?;
+            let slope = one.mul(&other)?.scale(-1.0)?;
+            sent[1] = sent[1].take().map(|of_inverse| of_inverse.mul(&slope)).transpose()?;
+            Ok(sent)
+        }
+        Op::LogSoftmax { axis } => log_softmax(
+            [layer.inputs[0], reference.inputs[0]],
+            [layer.output, reference.output],
+            signal,
+            axis,
+        ),
+        Op::Softmax { axis } => {
+            let log = |at: &Layer<'_, M>| model.layer_forward(&Op::LogSoftmax { axis }, &at.inputs, &[]);
+            let (u, u0) = (log(layer)?, log(reference)?);
+            let dy = layer.output.sub(reference.output)?;
+            let signal = over(&signal.mul(&dy)?, &u.sub(&u0)?, &signal.mul(layer.output)?)?;
+            log_softmax([layer.inputs[0], reference.inputs[0]], [&u, &u0], &signal, axis)
+        }
         _ => layer.vjp(signal),
     }
 }
 
+/// What `u = x - ln sum exp x` sends on: exponential and logarithm are rescaled.
+fn log_softmax<T: Tensor>([x, x0]: [&T; 2], [u, u0]: [&T; 2], signal: &T, axis: usize) -> Result<Signals<T>> {
+    // The logarithms of both sums, at each number; all exponentials are taken relative to the larger one.
+    let (log, log0) = (x.sub(u)?, x0.sub(u0)?);
+    let most = larger(&log, &log0)?;
+    let exp = |x: &T| x.sub(&most)?.exp();
+    let (e, e0) = (exp(x)?, exp(x0)?);
+    let (sum, sum0) = (exp(&log)?, exp(&log0)?);
+    // The logarithmic mean (sum - sum0) / (log - log0): the geometric mean times sinh(h) / h, 2 h = log - log0.
+    let step = log.sub(&log0)?;
+    let h2 = step.scale(0.5)?.square()?;
+    let series = h2.affine(1.0 / 5040.0, 1.0 / 120.0)?.mul(&h2)?.affine(1.0, 1.0 / 6.0)?;
+    let series = series.mul(&h2)?.affine(1.0, 1.0)?.mul(&sum.mul(&sum0)?.sqrt()?)?;
+    let mean = quotient(&sum.sub(&sum0)?, &step, &series, 0.1)?;
+    let weight = over(&e.sub(&e0)?, &x.sub(x0)?, &e)?.div(&mean)?;
+    let all = signal.sum(&[axis])?.broadcast_to(&signal.dims())?;
+    Ok(vec![Some(signal.sub(&all.mul(&weight)?)?)])
+}
+
 /// `numerator / dx`, or the slope where dx is as good as zero.
-fn over<T: Tensor>(numerator: &T, dx: &T, slope: &T) -> Result<T> {
-    let near = dx.filled_like(NEAR)?.gt(&dx.abs()?)?;
+pub(super) fn over<T: Tensor>(numerator: &T, dx: &T, slope: &T) -> Result<T> {
+    quotient(numerator, dx, slope, NEAR)
+}
+
+/// `numerator / dx`, or something else where dx is below a least size.
+fn quotient<T: Tensor>(numerator: &T, dx: &T, otherwise: &T, least: f64) -> Result<T> {
+    let near = dx.filled_like(least)?.gt(&dx.abs()?)?;
     let far = near.affine(-1.0, 1.0)?;
     // Where dx is near zero the denominator is one, and what comes of it is left out.
     let quotient = numerator.div(&dx.mul(&far)?.add(&near)?)?;
-    quotient.mul(&far)?.add(&slope.mul(&near)?)
+    quotient.mul(&far)?.add(&otherwise.mul(&near)?)
+}
+
+/// Numbers without their last bits, relative to the largest of the row: at a baseline of zeros whole windows are equal
+/// but for rounding, which would choose among them; without it the first one wins.
+fn coarse<T: Tensor>(x: &T) -> Result<T> {
+    // The last bits are lost in the sum with so large a number: half of them in double precision, six in single, where
+    // more would make different numbers equal.
+    let most = row_max(&x.abs()?)?.scale(if x.precision() == Precision::F64 {
+        2f64.powi(26)
+    } else {
+        2f64.powi(6)
+    })?;
+    x.add(&most)?.sub(&most)
 }
 
 fn larger<T: Tensor>(a: &T, b: &T) -> Result<T> {

@@ -7,37 +7,47 @@ use crate::{Attribution, Composite, LayeredModel, ModelWrapper, Question, Result
 
 /// Deep Taylor decomposition: each layer's relevance expanded to first order at a root point nearby, which for ReLU
 /// networks is the z-plus rule, and at the input the w-square rule, or the z-box rule where the input is known to
-/// lie between bounds (Montavon et al. 2017).
+/// lie between bounds, or z-plus where it is known not to be negative (Montavon et al. 2017, table 1).
 ///
 /// Relevance starts at what the quantity's values have above zero; a negative logit has none.
 #[derive(Debug, Clone)]
 pub struct DeepTaylor {
-    /// The least and largest values of the input, in the model's own units (after normalisation); none: unbounded.
+    /// What is known of the input; nothing.
     pub bounds: Bounds,
 }
 
-/// Bounds of the input.
+/// What is known of the input, in the model's own units (after normalisation).
 ///
-/// As text: `none`, or two numbers.
+/// As text: `none`, `positive`, or two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Bounds(pub Option<(f64, f64)>);
+pub enum Bounds {
+    /// Nothing: the first layer has the w-square rule.
+    #[default]
+    None,
+    /// It is not negative: z-plus.
+    Positive,
+    /// The least and the largest value: z-box.
+    Between(f64, f64),
+}
 
 parameters!(DeepTaylor {
-    bounds: "the least and the largest value of the input after normalisation, `LOW HIGH`, or `none`",
+    bounds: "what is known of the input after normalisation: the least and the largest value, `LOW HIGH`, that it is \
+             not negative, `positive`, or `none`",
 });
 
 impl Default for DeepTaylor {
     fn default() -> Self {
-        DeepTaylor { bounds: Bounds(None) }
+        DeepTaylor { bounds: Bounds::None }
     }
 }
 
 impl DeepTaylor {
     /// The composite that it is.
     pub fn composite(&self) -> Composite {
-        let input = match self.bounds.0 {
-            Some((low, high)) => Rule::ZBox { low: vec![low], high: vec![high] },
-            None => Rule::WSquare,
+        let input = match self.bounds {
+            Bounds::None => Rule::WSquare,
+            Bounds::Positive => Rule::z_plus(Bias::None),
+            Bounds::Between(low, high) => Rule::ZBox { low: vec![low], high: vec![high] },
         };
         let composite = Composite::default().with(Layers::first(Layers::Weighted), input);
         composite.with(Layers::Weighted, Rule::z_plus(Bias::None))
@@ -52,9 +62,10 @@ impl<M: LayeredModel> Method<M> for DeepTaylor {
 
 impl std::fmt::Display for Bounds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            None => f.write_str("none"),
-            Some((low, high)) => write!(f, "{low} {high}"),
+        match self {
+            Bounds::None => f.write_str("none"),
+            Bounds::Positive => f.write_str("positive"),
+            Bounds::Between(low, high) => write!(f, "{low} {high}"),
         }
     }
 }
@@ -63,9 +74,10 @@ impl crate::parameter::FromText for Bounds {
     fn from_text(name: &str, text: &str) -> Result<Self> {
         let numbers: Vec<_> = text.split_whitespace().map(str::parse::<f64>).collect();
         match numbers[..] {
-            _ if text.trim() == "none" => Ok(Bounds(None)),
-            [Ok(low), Ok(high)] if low < high && (high - low).is_finite() => Ok(Bounds(Some((low, high)))),
-            _ => Err(crate::Error::parameter(name, "`none` or `LOW HIGH`", format!("{text:?}"))),
+            _ if text.trim() == "none" => Ok(Bounds::None),
+            _ if text.trim() == "positive" => Ok(Bounds::Positive),
+            [Ok(low), Ok(high)] if low < high && (high - low).is_finite() => Ok(Bounds::Between(low, high)),
+            _ => Err(crate::Error::parameter(name, "`none`, `positive` or `LOW HIGH`", format!("{text:?}"))),
         }
     }
 }

@@ -2,10 +2,10 @@ use super::Method;
 use super::grad_cam::Upsampling;
 use crate::linear_form::bias_along_channels;
 use crate::parameter::parameters;
+use crate::question::join;
 use crate::walk::{Layer, Outcome, Pass, add_into, answer};
 use crate::{
-    Activation, Attribution, Distribution, Doi, Error, LayeredModel, Noise, Op, Point, Question, Result,
-    Tensor,
+    Activation, Attribution, Distribution, Doi, LayeredModel, Noise, Op, Point, Question, Result, Tensor,
 };
 
 /// FullGrad: the quantity taken apart into what each input and what each bias contributes, `f = x . df/dx + sum over
@@ -97,18 +97,32 @@ impl FullGrad {
     ///
     /// # Errors
     ///
-    /// [`Error::Memory`] if not all rows fit into the budget at once.
+    /// As for any method; the terms of all rows are held at once, whatever the budget.
     pub fn decompose<M: LayeredModel>(&self, question: &Question<'_, M>) -> Result<Decomposition<M::Tensor>> {
-        let mut found = None;
+        let mut chunks = Vec::new();
         answer(question, "fullgrad", self, 2, None, &mut |pass| {
-            if pass.rows.len() < question.rows() {
-                let needed = pass.walk.row_bytes(question.inputs[0].precision(), 2) * question.rows() as u64;
-                return Err(Error::Memory { needed, budget: question.run.memory });
-            }
-            found = Some(decompose(pass)?);
+            chunks.push(decompose(pass)?);
             Ok(Outcome::of(pass.walk.lower(&pass.values)))
         })?;
-        Ok(found.expect("BUG: no pass"))
+        Decomposition::joined(chunks)
+    }
+}
+
+impl<T: Tensor> Decomposition<T> {
+    /// Chunks of rows, one behind another.
+    fn joined(chunks: Vec<Self>) -> Result<Self> {
+        let (mut inputs, mut biases, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rest, mut residual) = (Vec::new(), Vec::new());
+        for chunk in chunks {
+            inputs.push(chunk.inputs);
+            let terms: (Vec<_>, Vec<_>) = chunk.biases.into_iter().unzip();
+            names = terms.0;
+            biases.push(terms.1);
+            rest.extend(chunk.rest);
+            residual.extend(chunk.residual);
+        }
+        let biases = names.into_iter().zip(join(biases)?).collect();
+        Ok(Decomposition { inputs: join(inputs)?, biases, rest, residual })
     }
 }
 

@@ -7,8 +7,11 @@ use crate::{Activation, Attribution, LayeredModel, Op, Question, Result, Tensor}
 /// Guided backpropagation: the gradient, but at each ReLU only what is positive goes on (Springenberg et al. 2014).
 ///
 /// ReLU6 and leaky ReLU count as ReLUs; other functions have their gradient.
-#[derive(Debug, Clone, Default)]
-pub struct GuidedBackprop {}
+#[derive(Debug, Clone)]
+pub struct GuidedBackprop {
+    /// What is sent back: the derivative of the quantity (one, the default), or the values themselves (iNNvestigate).
+    pub start: Start,
+}
 
 /// The deconvolutional network: from the quantity back through transposed layers, with max pooling's switches, and a
 /// ReLU on what goes back instead of the ReLU's derivative (Zeiler, Fergus 2013).
@@ -22,10 +25,17 @@ pub struct DeconvNet {
     pub start: Start,
 }
 
-parameters!(GuidedBackprop {});
-parameters!(DeconvNet {
-    start: "what is sent back: one (the derivative of the quantity), value (times the feature's own value) or positive",
-});
+/// What [`Start`] means where a gradient is what goes back.
+const START: &str = "what is sent back: one (the derivative of the quantity), value (times the feature's own value) or positive";
+
+parameters!(GuidedBackprop { start: START });
+parameters!(DeconvNet { start: START });
+
+impl Default for GuidedBackprop {
+    fn default() -> Self {
+        GuidedBackprop { start: Start::One }
+    }
+}
 
 impl Default for DeconvNet {
     fn default() -> Self {
@@ -36,7 +46,7 @@ impl Default for DeconvNet {
 impl<M: LayeredModel> Method<M> for GuidedBackprop {
     fn attribute(&self, question: &Question<'_, M>) -> Result<Attribution<M::Tensor>> {
         answer(question, "guided-backprop", self, 1, None, &mut |pass| {
-            let values = pass.back(pass.cotangents.clone(), &mut |layer, signal| match is_relu(layer) {
+            let values = pass.back(self.start.signals(pass)?, &mut |layer, signal| match is_relu(layer) {
                 true => layer.vjp(&signal.relu()?),
                 false => layer.vjp(signal),
             })?;

@@ -13,11 +13,13 @@ mod integrated_gradients;
 mod internal_influence;
 mod lrp;
 mod occlusion;
+mod pattern_net;
+mod reveal_cancel;
 mod smooth_grad;
 
 pub use cam::{Cam, GuidedGradCam};
 pub use conductance::Conductance;
-pub use deep_lift::{Baselines, DeepLift};
+pub use deep_lift::{Baselines, DeepLift, LiftRule};
 pub use deep_taylor::{Bounds, DeepTaylor, SimpleTaylor};
 pub use excitation_backprop::ExcitationBackprop;
 pub use full_grad::{Decomposition, FullGrad, SimpleFullGrad, SmoothFullGrad};
@@ -28,10 +30,12 @@ pub use integrated_gradients::IntegratedGradients;
 pub use internal_influence::InternalInfluence;
 pub use lrp::{Lrp, Start};
 pub use occlusion::{Occlusion, Sizes};
+pub use pattern_net::{Fitted, PatternAttribution, PatternNet};
 pub use smooth_grad::{SmoothGrad, Statistic};
 
 pub(crate) use internal_influence::evidence;
 
+use crate::model::needs_layers;
 use crate::parameter::Parameters;
 use crate::{Attribution, Error, LayeredModel, ModelWrapper, Question, Result};
 
@@ -159,7 +163,7 @@ macro_rules! methods_of_layers {
             },
             Entry {
                 name: "deeplift",
-                summary: "What each input contributes to the difference from a baseline, layer by layer (rescale rule).",
+                summary: "What each input contributes to the difference from a baseline, layer by layer.",
                 citation: "Shrikumar, Greenside, Kundaje: Learning Important Features Through Propagating Activation \
                            Differences, 2017, arXiv 1704.02685; several baselines: Lundberg, Lee, 2017, arXiv 1705.07874",
                 build: || Box::new(DeepLift::default()),
@@ -175,7 +179,7 @@ macro_rules! methods_of_layers {
                 name: "guided-backprop",
                 summary: "The gradient, but at each ReLU only what is positive goes on.",
                 citation: "Springenberg, Dosovitskiy, Brox, Riedmiller: Striving for Simplicity, 2014, arXiv 1412.6806",
-                build: || Box::new(GuidedBackprop {}),
+                build: || Box::new(GuidedBackprop::default()),
             },
             Entry {
                 name: "deconvnet",
@@ -195,6 +199,20 @@ macro_rules! methods_of_layers {
                 citation: "Zhou, Khosla, Lapedriza, Oliva, Torralba: Learning Deep Features for Discriminative \
                            Localization, 2016, arXiv 1512.04150",
                 build: || Box::new(Cam::default()),
+            },
+            Entry {
+                name: "pattern-net",
+                summary: "The signal in the input that the output rests on, by patterns fitted to data.",
+                citation: "Kindermans, Schuett, Alber, Mueller, Erhan, Kim, Daehne: Learning How to Explain Neural \
+                           Networks, 2017, arXiv 1705.05598",
+                build: || Box::new(PatternNet::default()),
+            },
+            Entry {
+                name: "pattern-attribution",
+                summary: "How much each part of the signal contributes, by patterns fitted to data.",
+                citation: "Kindermans, Schuett, Alber, Mueller, Erhan, Kim, Daehne: Learning How to Explain Neural \
+                           Networks, 2017, arXiv 1705.05598",
+                build: || Box::new(PatternAttribution::default()),
             },
             Entry {
                 name: "fullgrad",
@@ -254,10 +272,7 @@ pub fn find<M: ModelWrapper>(model: &M, name: &str) -> Result<Entry<dyn Method<M
         return Ok(entries.swap_remove(index));
     }
     named(catalogue(), name)?;
-    Err(Error::Unsupported(format!(
-        "{name} on {}: it needs to know the layers, which are not known here",
-        model.backend()
-    )))
+    Err(needs_layers(name, model.backend()))
 }
 
 /// The method of this name in a list; an error names all that are in it.

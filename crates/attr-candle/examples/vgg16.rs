@@ -1,14 +1,17 @@
-//! How long the gradient of a class to the input of VGG16 takes, with seeded random weights.
+//! How long the gradient of a class to the input of VGG16 takes, or its relevance, with seeded random weights.
 //!
-//! `cargo run --release -p attr-candle --example vgg16 -- [batch sizes] [repeats]`, as in `1,8 5`.
+//! `cargo run --release -p attr-candle --example vgg16 -- [batch sizes] [repeats] [gradient|RULES]`, as in `1,8 5
+//! epsilon-plus-flat`.
 //! Beside it stand the rate of a large matrix product, the yardstick of the machine, and processor seconds,
 //! for machines that are shared. `RAYON_NUM_THREADS` sets the threads.
 
 use std::time::Instant;
 
 use attr_candle::{CandleModel, CandleTensor, compile};
+use attr_core::methods::{Lrp, Method};
 use attr_core::{
-    Activation, Conv, Cut, Dim, Graph, ModelWrapper, Op, ParamId, Point, Pool, Precision, Shape, Tensor,
+    Activation, Composite, Conv, Cut, Dim, Graph, ModelWrapper, Op, ParamId, Point, Pool, Precision, Qoi,
+    Question, Run, Shape, Tensor,
 };
 use ndarray::{Array, ArrayD, IxDyn};
 
@@ -19,15 +22,24 @@ fn main() -> attr_core::Result<()> {
     let batches: Vec<_> = arguments.first().map_or("1,8", String::as_str).split(',').map(number).collect();
     let repeats = arguments.get(1).map_or(5, |text| number(text));
 
+    let rules: Option<Composite> = match arguments.get(2).map_or("gradient", String::as_str) {
+        "gradient" => None,
+        rules => Some(rules.parse()?),
+    };
+    let work = |model: &CandleModel, x: &CandleTensor| match &rules {
+        None => gradient(model, x),
+        Some(rules) => relevance(model, x, rules),
+    };
+
     println!("matrix product: {:.0} GFLOP/s", matrix_product_rate()?);
     let model = compile(vgg16()?, Precision::F32)?;
     for batch in batches {
         let x = model.tensor(&numbers(&[batch, 3, 224, 224], 1.0, 0).mapv(f64::from))?;
-        gradient(&model, &x)?;
+        work(&model, &x)?;
         let (mut seconds, mut processor) = (Vec::new(), f64::INFINITY);
         for _ in 0..repeats {
             let (start, start_processor) = (Instant::now(), processor_seconds());
-            gradient(&model, &x)?;
+            work(&model, &x)?;
             seconds.push(start.elapsed().as_secs_f64());
             processor = processor.min(processor_seconds() - start_processor);
         }
@@ -56,6 +68,13 @@ fn gradient(model: &CandleModel, x: &CandleTensor) -> attr_core::Result<CandleTe
     };
     let point = Point::at(std::slice::from_ref(x));
     Ok(model.gradient(point, &Cut::input(), &Cut::logits(), &mut class)?.gradients.remove(0))
+}
+
+/// The relevance of class 3.
+fn relevance(model: &CandleModel, x: &CandleTensor, rules: &Composite) -> attr_core::Result<CandleTensor> {
+    let run = Run { rows: x.dims()[0], ..Run::default() };
+    let question = Question::new(model, std::slice::from_ref(x)).of(Qoi::Class(3)).run(run);
+    Ok(Lrp::by(rules.clone()).attribute(&question)?.values.remove(0))
 }
 
 fn vgg16() -> attr_core::Result<Graph> {

@@ -1,12 +1,13 @@
-//! How long integrated gradients with 50 steps take on a network from an ONNX file, and how much memory.
+//! How long integrated gradients with 50 steps take on a network from an ONNX file, or relevance, and how much memory.
 //!
 //! `cargo run --release -p attr-torch --example integrated_gradients -- MODEL.onnx [repeats] [threads] [rows]
-//! [sweep|autograd]`, where rows is the size of a chunk, and the gradient is that of the layer graph's own sweep or
-//! of libtorch's autograd. Beside it stands the rate of a large matrix product, the yardstick of the machine.
+//! [sweep|autograd|RULES]`, where rows is the size of a chunk, and the gradient is that of the layer graph's own sweep
+//! or of libtorch's autograd; with rules as in `epsilon-plus-flat` it is the relevance by them. Beside it stands the rate
+//! of a large matrix product, the yardstick of the machine.
 
 use std::time::Instant;
 
-use attr_core::methods::{IntegratedGradients, Method};
+use attr_core::methods::{IntegratedGradients, Lrp, Method};
 use attr_core::{ModelWrapper, Precision, Qoi, Question, Run};
 use attr_torch::{Native, Torch, TorchTensor, compile, set_threads};
 use tch::{Device, Kind, Tensor};
@@ -25,9 +26,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let graph = attr_onnx::read(path)?.fold_batch_norm()?;
     match arguments.get(4).map_or("sweep", String::as_str) {
-        "sweep" => measure(&compile(graph, Precision::F32)?, repeats, rows)?,
-        "autograd" => measure(&Native::of_graph(graph, Torch::cpu(Precision::F32))?, repeats, rows)?,
-        other => return Err(format!("expected sweep or autograd, found {other:?}").into()),
+        "sweep" => {
+            let model = compile(graph, Precision::F32)?;
+            measure(&model, &IntegratedGradients::default(), "integrated gradients", repeats, rows)?;
+        }
+        "autograd" => {
+            let model = Native::of_graph(graph, Torch::cpu(Precision::F32))?;
+            measure(&model, &IntegratedGradients::default(), "integrated gradients", repeats, rows)?;
+        }
+        rules => {
+            let (model, method) = (compile(graph, Precision::F32)?, Lrp::by(rules.parse()?));
+            measure(&model, &method, "batch 1", repeats, rows)?;
+        }
     }
     println!("peak memory: {} MiB", peak_memory().ok_or("expected VmHWM in /proc/self/status")?);
     Ok(())
@@ -35,6 +45,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn measure<M: ModelWrapper<Tensor = TorchTensor>>(
     model: &M,
+    method: &dyn Method<M>,
+    name: &str,
     repeats: usize,
     rows: usize,
 ) -> Result<(), Box<dyn std::error::Error>> {
@@ -43,9 +55,8 @@ fn measure<M: ModelWrapper<Tensor = TorchTensor>>(
     tch::manual_seed(0);
     let inputs = [TorchTensor::from(Tensor::rand(dims, (Kind::Float, Device::Cpu)))];
     let question = Question::new(model, &inputs).of(Qoi::Class(3)).run(Run { rows, ..Run::default() });
-    let method = IntegratedGradients::default();
     let seconds = best(repeats, || Ok(method.attribute(&question).map(drop)?))?;
-    println!("integrated gradients: min {seconds:.3} s");
+    println!("{name}: min {seconds:.3} s");
     Ok(())
 }
 

@@ -73,6 +73,12 @@ fn figures(text: &str) -> Figures {
     text.lines().filter_map(figure).collect()
 }
 
+/// The same names on both sides: `batch 1` for what a side calls `NAME batch 1`.
+pub(super) fn without_side(figures: Figures) -> Figures {
+    let name = |name: String| name.find("batch").map_or(name.clone(), |at| name[at..].into());
+    figures.into_iter().map(|(key, figure)| (name(key), figure)).collect()
+}
+
 /// What two sides measured, round after round.
 #[derive(Default)]
 pub(super) struct Comparison {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::Command;
 
-use super::comparison::{Comparison, Figures, measure};
+use super::comparison::{Comparison, measure, without_side};
 use super::peers::call;
 use super::{ROUNDS, THREADS};
 use crate::demo::{built, root};
@@ -30,10 +30,4 @@ pub(super) fn table(python: &Path) -> Result<String, Box<dyn Error>> {
          rounds\n\n| | attr-candle | PyTorch 2.13 | ratio |\n| --- | --- | --- | --- |\n{}",
         comparison.rows("")
     ))
-}
-
-/// The same names on both sides: `batch 1` for what a side calls `NAME batch 1`.
-fn without_side(figures: Figures) -> Figures {
-    let name = |name: String| name.find("batch").map_or(name.clone(), |at| name[at..].into());
-    figures.into_iter().map(|(key, figure)| (name(key), figure)).collect()
 }

@@ -82,7 +82,12 @@ fn listed(all: &[(&str, Figures)]) -> String {
 }
 
 /// The network as an ONNX file, written once into the cache.
-fn export(cache: &Cache, python: &Path, script: &Path, name: &str) -> Result<PathBuf, Box<dyn Error>> {
+pub(super) fn export(
+    cache: &Cache,
+    python: &Path,
+    script: &Path,
+    name: &str,
+) -> Result<PathBuf, Box<dyn Error>> {
     let folder = cache.root().join(format!("bench-{VERSION}"));
     let model = folder.join(format!("{name}.onnx"));
     if !model.is_file() {

@@ -12,6 +12,7 @@ mod comparison;
 mod input_gradient;
 mod integrated_gradients;
 mod peers;
+mod relevance;
 
 /// How often each side is run, in turn.
 const ROUNDS: usize = 3;
@@ -22,7 +23,12 @@ const THREADS: &str = "2";
 /// Prints the tables, and writes them to `target/bench.md`.
 pub(crate) fn run(cache: &Cache) -> Result<(), Box<dyn Error>> {
     let python = peers::set_up(cache)?;
-    let tables = [input_gradient::table(&python)?, integrated_gradients::table(cache, &python)?].join("\n");
+    let tables = [
+        input_gradient::table(&python)?,
+        integrated_gradients::table(cache, &python)?,
+        relevance::table(cache, &python)?,
+    ]
+    .join("\n");
     print!("\n{tables}");
     fs::write(root().join("target/bench.md"), tables)?;
     Ok(())

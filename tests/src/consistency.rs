@@ -168,7 +168,14 @@ pub fn compare(
                     Verdict::Broken
                 };
                 let (network, pair) = (network.name.clone(), [double[a].0, double[b].0]);
-                let cell = Cell { method: asked.title(), network, precision, pair, difference, verdict };
+                let cell = Cell {
+                    method: asked.settings.titled(asked.method),
+                    network,
+                    precision,
+                    pair,
+                    difference,
+                    verdict,
+                };
                 tell(&cell);
                 cells.push(cell);
             }
@@ -181,13 +188,6 @@ pub fn compare(
 struct Asked {
     method: &'static str,
     settings: Settings,
-}
-
-impl Asked {
-    fn title(&self) -> String {
-        let values: Vec<_> = self.settings.values.iter().map(|(_, value)| value.as_str()).collect();
-        format!("{} {}", self.method, values.join(" ")).trim_end().to_string()
-    }
 }
 
 /// Settings of rule-based methods besides their defaults.
@@ -206,20 +206,18 @@ const MORE: [(&str, &str, &str); 9] = [
 /// Every method by its defaults, and some by other settings; but for class activation maps where the network has no
 /// global average pooling in front of its classes.
 fn all(network: &Network, effort: Effort, patterns: &Arc<Patterns>) -> Vec<Asked> {
-    let asked = |method: &'static str, values| {
-        let takes_patterns = method.starts_with("pattern-");
-        let patterns = takes_patterns.then(|| Arc::clone(patterns));
-        Asked { method, settings: Settings { values, patterns } }
-    };
     let mut all = Vec::new();
     for entry in methods::catalogue() {
         if entry.name == "cam" && network.name == "digits" {
             continue;
         }
-        let quick = if effort == Effort::Quick { quick(entry.name, &network.input) } else { Vec::new() };
-        all.push(asked(entry.name, quick));
+        let patterns = entry.has("patterns").then(|| Arc::clone(patterns));
+        let mut push = |values| {
+            all.push(Asked { method: entry.name, settings: Settings { values, patterns: patterns.clone() } });
+        };
+        push(if effort == Effort::Quick { quick(entry.name, &network.input) } else { Vec::new() });
         for (_, key, value) in MORE.iter().filter(|(method, ..)| *method == entry.name) {
-            all.push(asked(entry.name, vec![(key.to_string(), value.to_string())]));
+            push(vec![(key.to_string(), value.to_string())]);
         }
     }
     all

@@ -62,13 +62,12 @@ impl Trained {
         attr_onnx::write(&network, folder.join("digits.onnx"))?;
         let model = attr_candle::compile(network, Precision::F32)?;
         let seen: Vec<_> = (0..digits.len()).filter(|index| !held_out(index)).collect();
-        let batches = seen.chunks(100).map(|batch| {
-            let batch: Vec<_> = batch.iter().map(|&index| digits[index].clone()).collect();
-            Ok(vec![pictures(&batch).mapv(f64::from)])
-        });
+        let batches = seen
+            .chunks(100)
+            .map(|batch| Ok(vec![pictures(batch.iter().map(|&index| &digits[index])).mapv(f64::from)]));
         let patterns = Patterns::fit(&model, PatternKind::Positive, batches)?;
         std::fs::write(folder.join("digits.patterns.safetensors"), patterns.to_safetensors()?)?;
-        ndarray_npy::write_npy(folder.join("digits.npy"), &pictures(&self.examples))?;
+        ndarray_npy::write_npy(folder.join("digits.npy"), &pictures(self.examples.iter()))?;
         let names: String = (0..10).map(|class| format!("{class}\n")).collect();
         std::fs::write(folder.join("digits.labels.txt"), names)?;
         Ok(())
@@ -76,9 +75,10 @@ impl Trained {
 }
 
 /// `[digits, 1, 28, 28]`, 0 to 1.
-fn pictures(digits: &[Digit]) -> ArrayD<f32> {
-    let pixels: Vec<f32> = digits.iter().flat_map(|digit| digit.pixels.map(grey)).collect();
-    ArrayD::from_shape_vec(vec![digits.len(), 1, 28, 28], pixels).expect("BUG: a digit of another size")
+fn pictures<'a>(digits: impl ExactSizeIterator<Item = &'a Digit>) -> ArrayD<f32> {
+    let dims = vec![digits.len(), 1, 28, 28];
+    let pixels: Vec<f32> = digits.flat_map(|digit| digit.pixels.map(grey)).collect();
+    ArrayD::from_shape_vec(dims, pixels).expect("BUG: a digit of another size")
 }
 
 /// Whether a digit is for measuring only.

@@ -20,11 +20,6 @@ pub(crate) fn find(name: &str) -> Result<Method> {
     Ok(methods::named(all(), name)?)
 }
 
-/// Whether a method has a parameter of this name.
-pub(crate) fn has(method: &Method, parameter: &str) -> bool {
-    (method.build)().parameters().iter().any(|known| known.name == parameter)
-}
-
 /// A method that is asked for, and what its parameters are set to.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -46,17 +41,13 @@ pub(crate) struct Common<'a> {
 
 /// Methods by name, each with settings of its own behind it: `lrp[rules=flat][start=one]`.
 pub(crate) fn asked(texts: &[&str], common: &Common<'_>) -> Result<Vec<Asked>> {
-    let methods = texts.iter().map(|text| find(text.split('[').next().unwrap_or_default().trim()));
-    let methods = methods.collect::<Result<Vec<_>>>()?;
-    let mut asked: Vec<_> = (methods.iter().zip(texts))
-        .map(|(method, text)| {
-            let own = own_settings(text)?;
-            let values: Vec<_> = own.iter().map(|(_, value)| value.as_str()).collect();
-            let title = format!("{} {}", method.name, values.join(" "));
-            let settings = Settings { values: own, ..Settings::default() };
-            Ok(Asked { method: method.name, title: title.trim().into(), settings })
-        })
-        .collect::<Result<_>>()?;
+    let (mut methods, mut asked) = (Vec::new(), Vec::new());
+    for text in texts {
+        let (name, values) = with_settings(text)?;
+        let (method, settings) = (find(name)?, Settings { values, ..Settings::default() });
+        asked.push(Asked { method: method.name, title: settings.titled(method.name), settings });
+        methods.push(method);
+    }
     for text in common.settings {
         let (key, value) = setting(text)?;
         let (key, only) = match key.split_once('.') {
@@ -70,7 +61,7 @@ pub(crate) fn asked(texts: &[&str], common: &Common<'_>) -> Result<Vec<Asked>> {
         }
         let mut taken = false;
         for (method, asked) in methods.iter().zip(&mut asked) {
-            let meant = only.map_or_else(|| has(method, &key), |name| name == method.name);
+            let meant = only.map_or_else(|| method.has(&key), |name| name == method.name);
             if meant {
                 // What a method says itself counts more than what is said of all.
                 asked.settings.values.insert(0, (key.clone(), value.clone()));
@@ -84,10 +75,10 @@ pub(crate) fn asked(texts: &[&str], common: &Common<'_>) -> Result<Vec<Asked>> {
     }
     let mut patterns_taken = common.patterns.is_none();
     for (method, asked) in methods.iter().zip(&mut asked) {
-        if let Some(seed) = common.seed.filter(|_| has(method, "seed")) {
+        if let Some(seed) = common.seed.filter(|_| method.has("seed")) {
             asked.settings.values.push(("seed".into(), seed.to_string()));
         }
-        if has(method, PATTERNS) {
+        if method.has(PATTERNS) {
             asked.settings.patterns = common.patterns.clone();
             patterns_taken = true;
         }
@@ -104,12 +95,12 @@ pub(crate) fn asked(texts: &[&str], common: &Common<'_>) -> Result<Vec<Asked>> {
 /// The parameter that says whether a method uses patterns.
 pub(crate) const PATTERNS: &str = "patterns";
 
-/// The settings in brackets behind a method's name.
-fn own_settings(text: &str) -> Result<Vec<(String, String)>> {
-    let Some((_, brackets)) = text.split_once('[') else { return Ok(Vec::new()) };
+/// A method's name, and the settings in brackets behind it.
+fn with_settings(text: &str) -> Result<(&str, Vec<(String, String)>)> {
+    let Some((name, brackets)) = text.split_once('[') else { return Ok((text.trim(), Vec::new())) };
     let wrong = || Error::usage(format!("methods: expected NAME[KEY=VALUE], found {text:?}"));
     let inner = brackets.trim().strip_suffix(']').ok_or_else(wrong)?;
-    inner.split("][").map(setting).collect()
+    Ok((name.trim(), inner.split("][").map(setting).collect::<Result<_>>()?))
 }
 
 /// `key=value`

@@ -26,45 +26,73 @@ pub(crate) struct Inputs {
 
 /// Reads and prepares all inputs; several files of one input become rows of a batch.
 pub(crate) fn read(args: &InputArgs, model: &Model) -> Result<Inputs> {
-    let places = model.face.places(&Cut::input())?;
-    let description = Description::beside(&model.path)?;
-    let labels = Labels::find(args, &model.path, description.as_ref())?;
-    let first = places.first().ok_or_else(|| Error::failed("the model has no inputs"))?;
-    let preparation = Preparation::new(description.as_ref(), args, first)?;
+    let reader = Reader::new(args, model)?;
+    let labels = Labels::find(args, &model.path, reader.description.as_ref())?;
+    let (arrays, rows) = reader.arrays(&args.inputs)?;
+    Ok(Inputs { arrays, rows, preparation: reader.preparation, labels })
+}
 
-    let mut parts: Vec<Vec<ArrayD<f64>>> = vec![Vec::new(); places.len()];
-    let mut rows = Vec::new();
-    for text in &args.inputs {
-        let (index, path) = split(text, &places)?;
-        let array = file(Path::new(path), &places[index], preparation.as_ref(), model)?;
-        if index == 0 {
-            let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            match array.len_of(Axis(0)) {
-                1 => rows.push(name),
-                several => rows.extend((0..several).map(|row| format!("{name} {row}"))),
+/// What is known of a model's inputs before a file is read.
+pub(crate) struct Reader<'a> {
+    model: &'a Model,
+    places: Vec<Place>,
+    description: Option<Description>,
+    preparation: Option<Preparation>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(args: &InputArgs, model: &'a Model) -> Result<Self> {
+        let places = model.face.places(&Cut::input())?;
+        let description = Description::beside(&model.path)?;
+        let first = places.first().ok_or_else(|| Error::failed("the model has no inputs"))?;
+        let preparation = Preparation::new(description.as_ref(), args, first)?;
+        Ok(Reader { model, places, description, preparation })
+    }
+
+    /// Whether files need no names of inputs.
+    pub(crate) fn has_one_input(&self) -> bool {
+        self.places.len() == 1
+    }
+
+    /// One array for each input, and a name for each row.
+    pub(crate) fn arrays(&self, texts: &[String]) -> Result<(Vec<ArrayD<f64>>, Vec<String>)> {
+        let Reader { model, places, preparation, .. } = self;
+        let mut parts: Vec<Vec<ArrayD<f64>>> = vec![Vec::new(); places.len()];
+        let mut rows = Vec::new();
+        for text in texts {
+            let (index, path) = split(text, places)?;
+            let array = file(Path::new(path), &places[index], preparation.as_ref(), model)?;
+            if index == 0 {
+                let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                match array.len_of(Axis(0)) {
+                    1 => rows.push(name),
+                    several => rows.extend((0..several).map(|row| format!("{name} {row}"))),
+                }
+            }
+            parts[index].push(array);
+        }
+        let join = |(parts, place): (Vec<ArrayD<f64>>, &Place)| {
+            if parts.is_empty() {
+                let name = &place.name;
+                return Err(Error::usage(format!(
+                    "input {name:?}: expected --input {name}=FILE, found none"
+                )));
+            }
+            let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+            concatenate(Axis(0), &views).map_err(|error| {
+                Error::failed(format!("input {:?}: files don't fit together: {error}", place.name))
+            })
+        };
+        let arrays = parts.into_iter().zip(places).map(join).collect::<Result<Vec<_>>>()?;
+        for (array, place) in arrays.iter().zip(places) {
+            if array.len_of(Axis(0)) != rows.len() {
+                let (expected, found) = (rows.len(), array.len_of(Axis(0)));
+                let reason = format!("expected {expected} rows as in the first input, found {found}");
+                return Err(Error::failed(format!("input {:?}: {reason}", place.name)));
             }
         }
-        parts[index].push(array);
+        Ok((arrays, rows))
     }
-    let join = |(parts, place): (Vec<ArrayD<f64>>, &Place)| {
-        if parts.is_empty() {
-            let name = &place.name;
-            return Err(Error::usage(format!("input {name:?}: expected --input {name}=FILE, found none")));
-        }
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        concatenate(Axis(0), &views).map_err(|error| {
-            Error::failed(format!("input {:?}: files don't fit together: {error}", place.name))
-        })
-    };
-    let arrays = parts.into_iter().zip(&places).map(join).collect::<Result<Vec<_>>>()?;
-    for (array, place) in arrays.iter().zip(&places) {
-        if array.len_of(Axis(0)) != rows.len() {
-            let (expected, found) = (rows.len(), array.len_of(Axis(0)));
-            let reason = format!("expected {expected} rows as in the first input, found {found}");
-            return Err(Error::failed(format!("input {:?}: {reason}", place.name)));
-        }
-    }
-    Ok(Inputs { arrays, rows, preparation, labels })
 }
 
 /// From `[NAME=]FILE` to the input's index and the file.

@@ -104,12 +104,8 @@ fn from_onnx(path: &Path, error: attr_onnx::Error) -> Error {
     }
 }
 
-/// The hash of a file.
-pub(crate) fn hash_of(path: &Path) -> Result<String> {
-    Ok(hash(&std::fs::read(path).map_err(|error| Error::file(path, error))?))
-}
-
-fn hash(bytes: &[u8]) -> String {
+/// The hash of a file's bytes.
+pub(crate) fn hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("BUG: a String takes all text");
         text

@@ -85,7 +85,7 @@ fn slice_rows<T: Tensor>(tensors: &[T], start: usize, len: usize) -> Result<Vec<
 
 /// `sum + weight * term` for several tensors; `None` is zero.
 pub(crate) fn add_weighted<T: Tensor>(sum: &mut Option<Vec<T>>, weight: f64, terms: &[T]) -> Result<()> {
-    let scaled = terms.iter().map(|term| if weight == 1.0 { Ok(term.clone()) } else { term.scale(weight) });
+    let scaled = terms.iter().map(|term| term.scale(weight));
     let scaled = scaled.collect::<Result<Vec<_>>>()?;
     *sum = Some(match sum.take() {
         None => scaled,

@@ -18,12 +18,10 @@ impl Graph {
     ///
     /// [`Error::Graph`] if the numbers of a batch norm are on a device: fold before compiling.
     pub fn fold_batch_norm(&self) -> Result<Graph> {
-        let readers = self.readers();
         // From the batch norm to the layer it goes into.
-        let folded: HashMap<NodeId, NodeId> = (self.nodes().iter().enumerate())
-            .filter(|(_, node)| matches!(node.op, Op::BatchNorm { .. }))
-            .map(|(id, node)| (id, node.inputs[0]))
-            .filter(|&(_, before)| readers[before] == 1 && takes_batch_norm(self.node(before)))
+        let folded: HashMap<NodeId, NodeId> = (self.norms_behind().into_iter().enumerate())
+            .filter_map(|(before, norm)| Some((norm?, before)))
+            .filter(|&(_, before)| takes_batch_norm(self.node(before)))
             .collect();
         let gone: HashSet<_> = folded.values().copied().collect();
 
@@ -55,6 +53,18 @@ impl Graph {
         }
         graph.set_outputs(&self.outputs().iter().map(|&id| ids[id]).collect::<Vec<_>>())?;
         Ok(graph)
+    }
+
+    /// For each layer the batch norm that alone reads it.
+    pub(crate) fn norms_behind(&self) -> Vec<Option<NodeId>> {
+        let readers = self.readers();
+        let mut behind = vec![None; readers.len()];
+        let nodes = self.nodes().iter().enumerate();
+        for (id, node) in nodes.filter(|(_, node)| matches!(node.op, Op::BatchNorm { .. })) {
+            let before = node.inputs[0];
+            behind[before] = Some(id).filter(|_| readers[before] == 1);
+        }
+        behind
     }
 
     /// The weight and bias of a layer with the batch norm behind it.

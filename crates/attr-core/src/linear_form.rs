@@ -206,11 +206,7 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
             Map::Coefficients(coefficients) => {
                 let scaled =
                     parts.into_iter().zip(coefficients).zip(&self.layer.inputs).map(|((part, &c), input)| {
-                        match (part, term.weights.of_number(c)) {
-                            (Some(part), 1.0) => Ok(part),
-                            (Some(part), c) => part.scale(c),
-                            (None, _) => input.zeros_like(),
-                        }
+                        part.map_or_else(|| input.zeros_like(), |part| part.scale(term.weights.of_number(c)))
                     });
                 let inputs = scaled.collect::<Result<Vec<_>>>()?;
                 let z = model.layer_forward(&self.op, &inputs.iter().collect::<Vec<_>>(), &[])?;

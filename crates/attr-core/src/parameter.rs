@@ -39,6 +39,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The name of a method with the values that are set.
+    pub fn titled(&self, method: &str) -> String {
+        let values = self.values.iter().map(|(_, value)| value.as_str());
+        std::iter::once(method).chain(values).collect::<Vec<_>>().join(" ")
+    }
+
     /// Sets all of them.
     pub fn apply<P: Parameters + ?Sized>(&self, method: &mut P) -> Result<()> {
         self.values.iter().try_for_each(|(name, value)| method.set(name, value))?;

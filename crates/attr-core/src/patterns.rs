@@ -134,8 +134,8 @@ impl Patterns {
         let array = |(name, view): (String, TensorView<'_>)| {
             let bytes = view.data();
             let numbers: Vec<f64> = match view.dtype() {
-                Dtype::F64 => bytes.chunks_exact(8).map(|x| f64::from_le_bytes(eight(x))).collect(),
-                Dtype::F32 => bytes.chunks_exact(4).map(|x| f32::from_le_bytes(eight(x)).into()).collect(),
+                Dtype::F64 => bytes.chunks_exact(8).map(|x| f64::from_le_bytes(exact(x))).collect(),
+                Dtype::F32 => bytes.chunks_exact(4).map(|x| f32::from_le_bytes(exact(x)).into()).collect(),
                 other => return Err(broken(format!("{name:?} is of type {other:?}"))),
             };
             if !numbers.iter().all(|x| x.is_finite()) {
@@ -148,7 +148,7 @@ impl Patterns {
     }
 }
 
-fn eight<const N: usize>(bytes: &[u8]) -> [u8; N] {
+fn exact<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("BUG: chunks have this length")
 }
 
@@ -180,21 +180,16 @@ impl Statistics {
     /// Of each convolution and linear layer.
     fn of<M: LayeredModel>(model: &M) -> Vec<Self> {
         let graph = model.graph();
-        let readers = graph.readers();
+        let norms = graph.norms_behind();
         let nodes = graph.nodes().iter().enumerate();
         let weighted = nodes.filter(|(_, node)| matches!(node.op, Op::Conv(_) | Op::Linear));
         let of = |(id, node): (NodeId, &crate::Node)| {
-            let behind = graph.nodes().iter().position(|other| {
-                matches!(other.op, Op::BatchNorm { .. })
-                    && other.inputs.first() == Some(&id)
-                    && readers[id] == 1
-            });
             let zeros = ArrayD::zeros(model.parameters(id)[0].dims());
             let neurons = ArrayD::zeros(vec![zeros.len_of(Axis(0))]);
             Statistics {
                 id,
                 input: node.inputs[0],
-                seen: behind.unwrap_or(id),
+                seen: norms[id].unwrap_or(id),
                 products: zeros.clone(),
                 inputs: zeros,
                 count: neurons.clone(),
@@ -221,18 +216,18 @@ impl Statistics {
         for start in (0..rows).step_by(at_once.max(1)) {
             let len = at_once.min(rows - start);
             let [input, output, seen] = values.map(|value| value.slice_rows(start, len));
-            let (input, output, seen) = (input?, output?, seen?);
-            // [rows, 1, neurons, places], and [rows, groups, places, inputs of a neuron].
-            let (of_neurons, inputs) = match op {
-                Op::Conv(conv) => (by_channel(&output)?, windows(model, conv, &input, &dims)?),
-                _ => (by_last(&output)?, samples(&input)?),
+            // [rows, groups, places, inputs of a neuron], and [rows, 1, neurons, places].
+            let (inputs, output, seen) = match op {
+                Op::Conv(conv) => {
+                    (windows(model, conv, &input?, &dims)?, by_channel(&output?)?, by_channel(&seen?)?)
+                }
+                _ => (samples(&input?)?, by_last(&output?)?, by_last(&seen?)?),
             };
             let groups = inputs.dims()[1];
             let grouped = |x: &M::Tensor| {
                 let dims = x.dims();
                 x.reshape(&[dims[0], groups, dims[2] / groups, dims[3]])
             };
-            let seen = if matches!(op, Op::Conv(_)) { by_channel(&seen)? } else { by_last(&seen)? };
             let above = seen.gt(&seen.zeros_like()?)?;
             let mask = match kind {
                 PatternKind::Linear => above.filled_like(1.0)?,
@@ -240,8 +235,8 @@ impl Statistics {
                 PatternKind::Negative => above.affine(-1.0, 1.0)?,
             };
             let y = match params.get(1) {
-                Some(bias) => of_neurons.sub(&bias.reshape(&[1, 1, bias.len(), 1])?)?,
-                None => of_neurons,
+                Some(bias) => output.sub(&bias.reshape(&[1, 1, bias.len(), 1])?)?,
+                None => output,
             };
             let sum = |x: &M::Tensor| -> Result<ArrayD<f64>> {
                 let sums = grouped(x)?.matmul(&inputs)?.sum(&[0])?.to_array()?;

@@ -25,6 +25,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::linear_form::LinearForm;
+use crate::tensor::nonzero;
 use crate::walk::{Layer, Signals, add_into};
 use crate::{Error, LayeredModel, NodeId, Op, Result, Tensor};
 
@@ -175,9 +176,7 @@ impl Part {
     pub(crate) fn of<T: Tensor>(&self, x: &T) -> Result<Option<T>> {
         Ok(match self {
             &Part::Signed(0.0, 0.0) => None,
-            &Part::Signed(1.0, 1.0) => Some(x.clone()),
             &Part::Signed(p, n) if p == n => Some(x.scale(p)?),
-            &Part::Signed(1.0, 0.0) => Some(x.relu()?),
             &Part::Signed(p, 0.0) => Some(x.relu()?.scale(p)?),
             &Part::Signed(p, n) => Some(x.scale(n)?.add(&x.relu()?.scale(p - n)?)?),
             Part::Square => Some(x.square()?),
@@ -213,7 +212,7 @@ impl Term {
 
     /// A product of it with its sign.
     pub(crate) fn signed<T: Tensor>(&self, product: T) -> Result<T> {
-        if self.sign == 1.0 { Ok(product) } else { product.scale(self.sign) }
+        product.scale(self.sign)
     }
 
     fn minus(inputs: Part, weights: Part) -> Self {
@@ -360,8 +359,7 @@ impl Rule {
         }
         for branch in branches {
             let Some(z) = form.forward(&branch)? else { continue };
-            let signal =
-                if branch.share == 1.0 { relevance.clone() } else { relevance.scale(branch.share)? };
+            let signal = relevance.scale(branch.share)?;
             let signal = match branch.outputs {
                 Outputs::All => signal,
                 Outputs::Positive => signal.mul(&form.output.gt(&form.output.zeros_like()?)?)?,
@@ -376,13 +374,7 @@ impl Rule {
                 }
             }
         }
-        let missing = sums.into_iter().zip(&layer.inputs).zip(&layer.wanted);
-        missing
-            .map(|((sum, input), wanted)| match (sum, wanted) {
-                (None, true) => input.zeros_like().map(Some),
-                (sum, _) => Ok(sum),
-            })
-            .collect()
+        layer.filled(sums)
     }
 }
 
@@ -401,12 +393,11 @@ pub(crate) fn moves_values(op: &Op) -> bool {
 
 /// `z + epsilon sign z`, with sign(0) = 1; never zero: where nothing is added, zero becomes one.
 fn stabilized<T: Tensor>(z: &T, (epsilon, share): (f64, f64)) -> Result<T> {
-    let zeros = z.zeros_like()?;
     if epsilon == 0.0 {
-        return z.add(&z.eq(&zeros)?);
+        return nonzero(z);
     }
     // 1 where z is below zero.
-    let negative = zeros.gt(z)?;
+    let negative = z.zeros_like()?.gt(z)?;
     let sized = match share {
         0.0 => negative.affine(-2.0 * epsilon, epsilon)?,
         share => {

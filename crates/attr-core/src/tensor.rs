@@ -107,7 +107,7 @@ pub trait Tensor: Clone + std::fmt::Debug + 'static {
 
     /// `self * factor`.
     fn scale(&self, factor: f64) -> Result<Self> {
-        self.affine(factor, 0.0)
+        if factor == 1.0 { Ok(self.clone()) } else { self.affine(factor, 0.0) }
     }
 
     /// The square of each element.
@@ -152,6 +152,11 @@ pub trait Tensor: Clone + std::fmt::Debug + 'static {
     fn tile_rows(&self, copies: usize) -> Result<Self> {
         if copies == 1 { Ok(self.clone()) } else { Self::concat(&vec![self.clone(); copies], 0) }
     }
+}
+
+/// The same numbers with one in the place of zero, to divide by.
+pub(crate) fn nonzero<T: Tensor>(x: &T) -> Result<T> {
+    x.add(&x.eq(&x.zeros_like()?)?)
 }
 
 /// The largest number of each row, in a shape that broadcasts to all of it.

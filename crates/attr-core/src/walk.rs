@@ -53,9 +53,12 @@ pub(crate) struct Layer<'a, M: LayeredModel> {
 }
 
 /// What goes back from layer to layer: a tensor as large as the layer's value, or several.
-pub(crate) trait Signal<T>: Clone {
+pub(crate) trait Signal: Clone {
+    /// What it is made of.
+    type Tensor;
+
     /// That of a value that nothing depends on.
-    fn none(value: &T) -> Result<Self>;
+    fn none(value: &Self::Tensor) -> Result<Self>;
 
     /// Both together.
     fn plus(&self, other: &Self) -> Result<Self>;
@@ -89,16 +92,10 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
             }
         }
         (0..count).for_each(|id| between[id] &= active[id]);
-        let mut norm_behind = vec![None; count];
-        let readers = graph.readers();
-        for (id, node) in graph.nodes().iter().enumerate().filter(|(id, _)| between[*id]) {
-            let before = node.inputs.first().copied();
-            if let Some(before) = before.filter(|_| matches!(node.op, Op::BatchNorm { .. })) {
-                let alone = readers[before] == 1 && !to.contains(&Port::Value(before));
-                if alone && takes_batch_norm(graph.node(before)) {
-                    norm_behind[before] = Some(id);
-                }
-            }
+        let mut norm_behind = graph.norms_behind();
+        for (before, norm) in norm_behind.iter_mut().enumerate() {
+            let is_alone = !to.contains(&Port::Value(before)) && takes_batch_norm(graph.node(before));
+            *norm = norm.filter(|&norm| is_alone && between[norm]);
         }
         let mut read = between.clone();
         for id in (0..count).filter(|&id| between[id]) {
@@ -213,7 +210,7 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
     }
 
     /// From the signals at the upper cut to those at the lower cut: `rule` says what a layer sends on.
-    pub(crate) fn back<S: Signal<M::Tensor>>(
+    pub(crate) fn back<S: Signal<Tensor = M::Tensor>>(
         &self,
         values: &Values<M::Tensor>,
         signals: Vec<S>,
@@ -224,7 +221,7 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
         let mut at_from: Vec<Option<S>> = vec![None; self.from.len()];
         let mut reach = |port: Port, signal: &S| -> Result<()> {
             for (sum, _) in at_from.iter_mut().zip(&self.from).filter(|(_, from)| **from == port) {
-                gather(sum, signal.clone())?;
+                add_into(sum, signal.clone())?;
             }
             Ok(())
         };
@@ -232,7 +229,7 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
             if matches!(port, Port::Edge(..)) {
                 reach(port, &signal)?;
             }
-            gather(&mut arrived[graph.source(port)], signal)?;
+            add_into(&mut arrived[graph.source(port)], signal)?;
         }
         for id in (0..arrived.len()).rev() {
             let Some(signal) = arrived[id].take() else { continue };
@@ -250,7 +247,7 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
                 let Some(signal) = signal.filter(|_| layer.wanted[slot]) else { continue };
                 reach(edge, &signal)?;
                 if self.active[src] {
-                    gather(&mut arrived[src], signal)?;
+                    add_into(&mut arrived[src], signal)?;
                 }
             }
         }
@@ -264,7 +261,9 @@ impl<'a, M: LayeredModel> Walk<'a, M> {
     }
 }
 
-impl<T: Tensor> Signal<T> for T {
+impl<T: Tensor> Signal for T {
+    type Tensor = T;
+
     fn none(value: &T) -> Result<Self> {
         value.zeros_like()
     }
@@ -305,6 +304,16 @@ impl<'a, M: LayeredModel> Layer<'a, M> {
     /// The derivative of the layer, as it is, applied to a signal.
     pub(crate) fn vjp(&self, signal: &M::Tensor) -> Result<Signals<M::Tensor>> {
         self.walk.model.layer_vjp(self.op(), &self.inputs, &self.params(), signal, &self.wanted)
+    }
+
+    /// Sums of signals for each input, zeros where a signal is wanted and there is none.
+    pub(crate) fn filled(&self, sums: Signals<M::Tensor>) -> Result<Signals<M::Tensor>> {
+        let each = sums.into_iter().zip(&self.inputs).zip(&self.wanted);
+        let filled = each.map(|((sum, input), wanted)| match sum {
+            None if *wanted => input.zeros_like().map(Some),
+            sum => Ok(sum),
+        });
+        filled.collect()
     }
 
     /// An error from the framework, with the layer's name.
@@ -390,7 +399,7 @@ impl<'a, M: LayeredModel> Pass<'a, M> {
     }
 
     /// Goes back from signals at the upper cut.
-    pub(crate) fn back<S: Signal<M::Tensor>>(
+    pub(crate) fn back<S: Signal<Tensor = M::Tensor>>(
         &self,
         signals: Vec<S>,
         rule: SendOn<'_, M, S>,
@@ -447,17 +456,19 @@ pub(crate) fn answer<M: LayeredModel>(
     Attribution::new(join(parts)?, evidence)
 }
 
+/// The signal of a layer's only input.
+pub(crate) fn only<S>(signals: Signals<S>) -> S {
+    signals.into_iter().flatten().next().expect("BUG: an input is wanted")
+}
+
 /// What is left over of the signals at the upper cut, for each row, when those at the lower cut are added up.
 pub(crate) fn left_over<T: Tensor>(lower: &[T], upper: &[T]) -> Result<Vec<f64>> {
     let (lower, upper) = (row_totals(lower)?, row_totals(upper)?);
     Ok(lower.iter().zip(&upper).map(|(lower, upper)| lower - upper).collect())
 }
 
-pub(crate) fn add_into<T: Tensor>(sum: &mut Option<T>, term: T) -> Result<()> {
-    gather::<T, T>(sum, term)
-}
-
-fn gather<T, S: Signal<T>>(sum: &mut Option<S>, term: S) -> Result<()> {
+/// Adds to a sum that may be empty yet.
+pub(crate) fn add_into<S: Signal>(sum: &mut Option<S>, term: S) -> Result<()> {
     *sum = Some(match sum.take() {
         Some(sum) => sum.plus(&term)?,
         None => term,

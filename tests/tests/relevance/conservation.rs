@@ -95,3 +95,16 @@ fn relevance_is_kept() {
     }
     on_every_layered_adapter!(check, cases);
 }
+
+#[test]
+fn chunks_do_not_matter() {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &RandomNetwork) -> Outcome {
+        let model = adapter.model(&case.graph)?;
+        let ask = Ask::named("lrp").with("rules", "epsilon-plus-flat");
+        let whole = ask.answer(adapter, &model, &case.inputs(5), Run::default())?;
+        let cut = ask.answer(adapter, &model, &case.inputs(5), Run { rows: 2, ..Run::default() })?;
+        let expected = attr_core::Tensor::to_array(&whole.values[0])?;
+        Ok(adapter.close(&cut.values[0], &expected, adapter.same)?)
+    }
+    on_every_layered_adapter!(check, random_networks());
+}

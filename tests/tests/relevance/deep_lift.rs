@@ -6,24 +6,10 @@ use attr_tests::networks::{
     Kind, RandomNetwork, basic_model2, max_of_four, minimum, quotients, random_networks, relu_linear,
     two_tanh,
 };
-use attr_tests::{Adapter, Ask, Case, Level, Outcome, on_every_layered_adapter};
+use attr_tests::{Adapter, Ask, Level, Outcome, on_every_layered_adapter};
 use ndarray::{Array1, ArrayD, Axis, Ix1, Ix2, arr2};
 
-use crate::holds;
-
-struct Literal {
-    name: &'static str,
-    net: Graph,
-    input: ArrayD<f64>,
-    ask: Ask,
-    expected: ArrayD<f64>,
-}
-
-impl Case for Literal {
-    fn name(&self) -> &str {
-        self.name
-    }
-}
+use crate::{Literal, holds};
 
 fn literal<const C: usize, const D: usize>(
     name: &'static str,
@@ -81,9 +67,7 @@ fn cases() -> Vec<Literal> {
 #[test]
 fn literals() {
     fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &Literal) -> Outcome {
-        let inputs = [case.input.clone()];
-        let answer = case.ask.answer(adapter, &adapter.model(&case.net)?, &inputs, Run::default())?;
-        Ok(adapter.close(&answer.values[0], &case.expected, Level::SinglePrecisionFixture)?)
+        case.holds(adapter, Level::Layer)
     }
     on_every_layered_adapter!(check, cases());
 }

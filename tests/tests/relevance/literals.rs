@@ -5,27 +5,13 @@ use attr_tests::networks::{
     added, basic_model2, conv_one, conv_one_mean, excited, larger_of_pairs, lrp_skip, multi_layer_two_inputs,
     simple_lrp, simple_tanh, single_layer, trulens, two_inputs,
 };
-use attr_tests::{Adapter, Ask, Case, Level, Outcome, on_every_layered_adapter};
+use attr_tests::{Adapter, Ask, Level, Outcome, on_every_layered_adapter};
 use ndarray::{Array, ArrayD, arr2};
 
-struct Literal {
-    name: &'static str,
-    net: Graph,
-    input: ArrayD<f64>,
-    ask: Ask,
-    expected: ArrayD<f64>,
-}
-
-impl Case for Literal {
-    fn name(&self) -> &str {
-        self.name
-    }
-}
+use crate::Literal;
 
 fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &Literal) -> Outcome {
-    let inputs = [case.input.clone()];
-    let answer = case.ask.answer(adapter, &adapter.model(&case.net)?, &inputs, Run::default())?;
-    Ok(adapter.close(&answer.values[0], &case.expected, Level::SinglePrecisionFixture)?)
+    case.holds(adapter, Level::SinglePrecisionFixture)
 }
 
 #[test]

@@ -12,9 +12,34 @@ mod patterns;
 mod peers;
 mod slices;
 
-use attr_core::{Evidence, Precision};
+use attr_core::{Evidence, Graph, ModelWrapper, Precision, Run};
 use attr_tests::tolerance::{Level, close};
+use attr_tests::{Adapter, Ask, Case, Outcome};
 use ndarray::{ArrayD, arr1};
+
+/// What a paper or a peer gives for a network.
+struct Literal {
+    name: &'static str,
+    net: Graph,
+    input: ArrayD<f64>,
+    ask: Ask,
+    expected: ArrayD<f64>,
+}
+
+impl Case for Literal {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+impl Literal {
+    /// That an adapter gives the same.
+    fn holds<M: ModelWrapper>(&self, adapter: &Adapter<M>, level: Level) -> Outcome {
+        let inputs = std::slice::from_ref(&self.input);
+        let answer = self.ask.answer(adapter, &adapter.model(&self.net)?, inputs, Run::default())?;
+        Ok(adapter.close(&answer.values[0], &self.expected, level)?)
+    }
+}
 
 /// That nothing is left over of the law, relative to the largest quantity, which counts as at least `least`.
 fn holds(evidence: &Evidence, least: f64, level: Level, precision: Precision) -> Result<(), String> {

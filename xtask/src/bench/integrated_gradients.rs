@@ -31,10 +31,10 @@ pub(super) fn table(cache: &Cache, python: &Path) -> Result<String, Box<dyn Erro
     let build = ["build", "--release", "--package", "attr-torch", "--example", "integrated_gradients"];
     call(Command::new(env!("CARGO")).args(build).env(name, value).current_dir(root()))?;
     let ours = built("release", "examples/integrated_gradients");
-    let script = root().join("xtask/python/integrated_gradients.py");
+    let script = script();
     let (mut rows, mut tried) = (String::new(), String::new());
     for (network, name, repeats) in NETWORKS {
-        let model = export(cache, python, &script, name)?;
+        let model = export(cache, python, name)?;
         let ours = |round| {
             println!("integrated gradients, {network}, round {round} of {ROUNDS}");
             measure(Command::new(&ours).arg(&model).args([repeats, THREADS]))
@@ -81,19 +81,18 @@ fn listed(all: &[(&str, Figures)]) -> String {
     all.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
+fn script() -> PathBuf {
+    root().join("xtask/python/integrated_gradients.py")
+}
+
 /// The network as an ONNX file, written once into the cache.
-pub(super) fn export(
-    cache: &Cache,
-    python: &Path,
-    script: &Path,
-    name: &str,
-) -> Result<PathBuf, Box<dyn Error>> {
+pub(super) fn export(cache: &Cache, python: &Path, name: &str) -> Result<PathBuf, Box<dyn Error>> {
     let folder = cache.root().join(format!("bench-{VERSION}"));
     let model = folder.join(format!("{name}.onnx"));
     if !model.is_file() {
         fs::create_dir_all(&folder)?;
         let part = folder.join(format!("{name}.{}.part", std::process::id()));
-        let written = call(Command::new(python).arg(script).args(["export", name]).arg(&part))
+        let written = call(Command::new(python).arg(script()).args(["export", name]).arg(&part))
             .and_then(|()| Ok(fs::rename(&part, &model)?));
         if let Err(error) = written {
             let _ = fs::remove_file(&part);

@@ -44,7 +44,7 @@ pub(super) fn table(cache: &Cache, python: &Path) -> Result<String, Box<dyn Erro
     rows += &candle.rows("attr-candle, VGG16, ");
 
     for (label, network) in [("VGG16", "vgg16"), ("ResNet-18", "resnet18")] {
-        let model = export(cache, python, &root().join("xtask/python/integrated_gradients.py"), network)?;
+        let model = export(cache, python, network)?;
         let mut torch = Comparison::default();
         for round in 1..=ROUNDS {
             println!("relevance of {label} on libtorch, round {round} of {ROUNDS}");

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::patterns;
 use crate::catalogue::{self, Asked};
 use crate::cli::{InputArgs, ModelArgs, QuestionArgs, ViewArgs};
 use crate::error::{Error, Result};
@@ -38,8 +39,9 @@ pub(crate) struct Args {
 /// Draws what was finished, even if the user stopped it or a method failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let view = View::new(&args.view)?;
-    let names = names(&args.methods, args.question.patterns.is_some());
-    let methods = catalogue::asked(&names, &super::patterns::common(&args.question)?)?;
+    let patterns = patterns::Read::of(&args.question)?;
+    let common = patterns::common(&args.question, patterns.as_ref());
+    let methods = catalogue::asked(&names(&args.methods, patterns.is_some()), &common)?;
     let output = args.out.as_ref().map(|path| Output::picture(path)).transpose()?;
     let model = model::open(&args.model)?;
     let inputs = input::read(&args.input, &model)?;
@@ -117,7 +119,7 @@ pub(crate) fn fill(
 fn names(wanted: &str, with_patterns: bool) -> Vec<&str> {
     if wanted == "all" {
         let all = catalogue::all().into_iter();
-        let usable = all.filter(|method| with_patterns || !catalogue::has(method, catalogue::PATTERNS));
+        let usable = all.filter(|method| with_patterns || !method.has(catalogue::PATTERNS));
         return usable.map(|method| method.name).collect();
     }
     // Commas in brackets are the settings' own.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use attr_core::Qoi;
 
+use super::patterns;
 use crate::cli::{InputArgs, ModelArgs, QuestionArgs, ViewArgs};
 use crate::error::{Error, Result};
 use crate::explanation::{Explanation, Question};
@@ -43,7 +44,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let view = View::new(&args.view)?;
     let method = catalogue::find(&args.method)?;
-    let asked = catalogue::asked(&[method.name], &super::patterns::common(&args.question)?)?.remove(0);
+    let patterns = patterns::Read::of(&args.question)?;
+    let common = patterns::common(&args.question, patterns.as_ref());
+    let asked = catalogue::asked(&[method.name], &common)?.remove(0);
     let outputs = args.outputs.iter().map(|path| Output::new(path)).collect::<Result<Vec<_>>>()?;
     let model = model::open(&args.model)?;
     let inputs = input::read(&args.input, &model)?;
@@ -54,14 +57,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 
     let mut explanation = question.ask(&model, &inputs, method.name, &asked.settings)?;
-    if args.question.seed.is_some() && !catalogue::has(&method, "seed") {
+    if args.question.seed.is_some() && !method.has("seed") {
         let note = format!("{} draws no random numbers: --seed has no effect", method.name);
         explanation.attribution.evidence.notes.push(note);
     }
-    if let Some(path) = &args.question.patterns {
-        let note = format!("patterns {}, sha256 {}", path.display(), model::hash_of(path)?);
-        explanation.attribution.evidence.notes.push(note);
-    }
+    explanation.attribution.evidence.notes.extend(patterns.map(|read| read.note));
     if question.is_about_classes() && question.target != Qoi::PredictedClass {
         print_predictions(&model, &inputs)?;
     }

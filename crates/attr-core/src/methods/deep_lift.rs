@@ -4,7 +4,7 @@ use super::{Method, reveal_cancel};
 use crate::attribution::row_totals;
 use crate::parameter::{FromText, names, parameters};
 use crate::tensor::row_max;
-use crate::walk::{Layer, Outcome, Pass, Signals, add_into, answer};
+use crate::walk::{Layer, Outcome, Pass, Signals, add_into, answer, only};
 use crate::{Attribution, Baseline, Cut, LayeredModel, Op, Point, Precision, Question, Result, Tensor};
 
 /// DeepLIFT: what each value contributes to the difference of the quantity from that at a baseline,
@@ -175,25 +175,18 @@ pub(super) fn rescaled<M: LayeredModel>(
         Op::Activation(_) => {
             let dx = layer.inputs[0].sub(reference.inputs[0])?;
             let dy = layer.output.sub(reference.output)?;
-            let slopes = layer.vjp(signal)?;
-            let slope = slopes[0].as_ref().expect("BUG: an input is wanted");
-            Ok(vec![Some(over(&signal.mul(&dy)?, &dx, slope)?)])
+            Ok(vec![Some(over(&signal.mul(&dy)?, &dx, &only(layer.vjp(signal)?))?)])
         }
         Op::MaxPool(_) => {
             let most = larger(layer.output, reference.output)?;
-            let slopes = layer.vjp(signal)?;
+            let slope = only(layer.vjp(signal)?);
             let dx = layer.inputs[0].sub(reference.inputs[0])?;
             let sent = |x: &M::Tensor, signal: &M::Tensor| {
-                model.layer_vjp(layer.op(), &[&coarse(x)?], &[], signal, &layer.wanted)
+                model.layer_vjp(layer.op(), &[&coarse(x)?], &[], signal, &layer.wanted).map(only)
             };
             let here = sent(layer.inputs[0], &signal.mul(&most.sub(reference.output)?)?)?;
             let there = sent(reference.inputs[0], &signal.mul(&layer.output.sub(&most)?)?)?;
-            match (&here[0], &there[0], &slopes[0]) {
-                (Some(here), Some(there), Some(slope)) => {
-                    Ok(vec![Some(over(&here.add(there)?, &dx, slope)?)])
-                }
-                _ => unreachable!("BUG: an input is wanted"),
-            }
+            Ok(vec![Some(over(&here.add(&there)?, &dx, &slope)?)])
         }
         // The derivative of a product at the mean of both points is the symmetric rule.
         Op::Mul if layer.wanted == [true, true] => {
@@ -264,12 +257,9 @@ fn quotient<T: Tensor>(numerator: &T, dx: &T, otherwise: &T, least: f64) -> Resu
 fn coarse<T: Tensor>(x: &T) -> Result<T> {
     // The last bits are lost in the sum with so large a number: half of them in double precision, six in single, where
     // more would make different numbers equal.
-    let most = row_max(&x.abs()?)?.scale(if x.precision() == Precision::F64 {
-        2f64.powi(26)
-    } else {
-        2f64.powi(6)
-    })?;
-    x.add(&most)?.sub(&most)
+    let bits = if x.precision() == Precision::F64 { 26 } else { 6 };
+    let large = row_max(&x.abs()?)?.scale(2f64.powi(bits))?;
+    x.add(&large)?.sub(&large)
 }
 
 fn larger<T: Tensor>(a: &T, b: &T) -> Result<T> {

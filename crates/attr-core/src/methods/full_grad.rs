@@ -3,6 +3,7 @@ use super::grad_cam::Upsampling;
 use crate::linear_form::bias_along_channels;
 use crate::parameter::parameters;
 use crate::question::join;
+use crate::tensor::row_max;
 use crate::walk::{Layer, Outcome, Pass, add_into, answer};
 use crate::{
     Activation, Attribution, Distribution, Doi, LayeredModel, Noise, Op, Point, Question, Result, Tensor,
@@ -286,9 +287,7 @@ fn has_two_spatial_axes<T: Tensor>(tensor: &T) -> bool {
 /// Absolute values, each row brought to reach from 0 to 1.
 fn psi<T: Tensor>(x: &T) -> Result<T> {
     let absolute = x.abs()?;
-    let rows = absolute.rows();
-    let flat = absolute.reshape(&[rows, absolute.len() / rows.max(1)])?;
-    let least = flat.scale(-1.0)?.max(1)?.scale(-1.0)?;
-    let above = flat.sub(&least)?;
-    above.div(&above.max(1)?.affine(1.0, 1e-6)?)?.reshape(&x.dims())
+    let least = row_max(&absolute.scale(-1.0)?)?.scale(-1.0)?;
+    let above = absolute.sub(&least)?;
+    above.div(&row_max(&above)?.affine(1.0, 1e-6)?)
 }

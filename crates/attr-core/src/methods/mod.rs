@@ -60,6 +60,13 @@ pub struct Entry<T: ?Sized> {
     pub build: fn() -> Box<T>,
 }
 
+impl<T: Parameters + ?Sized> Entry<T> {
+    /// Whether the method has a parameter of this name.
+    pub fn has(&self, parameter: &str) -> bool {
+        (self.build)().parameters().iter().any(|known| known.name == parameter)
+    }
+}
+
 impl<T: ?Sized> std::fmt::Debug for Entry<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {} ({})", self.name, self.summary, self.citation)

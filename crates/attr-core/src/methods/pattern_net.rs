@@ -6,7 +6,7 @@ use super::lrp::Start;
 use crate::linear_form::scale_of;
 use crate::parameter::{FromText, Parameters, parameters};
 use crate::patterns::Patterns;
-use crate::tensor::row_max;
+use crate::tensor::{nonzero, row_max};
 use crate::walk::{Outcome, Walk, answer};
 use crate::{Attribution, Error, LayeredModel, Op, Question, Result, Tensor};
 
@@ -120,7 +120,7 @@ fn through_patterns<M: LayeredModel>(
                     let scale = scale_of(layer)?;
                     // A channel that is multiplied by zero has no signal.
                     let zero = scale.eq(&scale.zeros_like()?)?;
-                    let inverse = zero.affine(-1.0, 1.0)?.div(&scale.add(&zero)?)?;
+                    let inverse = zero.affine(-1.0, 1.0)?.div(&nonzero(&scale)?)?;
                     Ok(vec![Some(signal.mul(&inverse)?)])
                 }
                 Op::ConvTranspose(_) => Err(layer.undefined(name)),
@@ -134,8 +134,7 @@ fn through_patterns<M: LayeredModel>(
 /// Divided by the largest magnitude of each row, over all tensors.
 fn projected<T: Tensor>(signals: &[T]) -> Result<Vec<T>> {
     let each = signals.iter().map(|signal| row_max(&signal.abs()?)?.reshape(&[signal.rows(), 1]));
-    let most = row_max(&T::concat(&each.collect::<Result<Vec<_>>>()?, 1)?)?;
-    let most = most.add(&most.eq(&most.zeros_like()?)?)?;
+    let most = nonzero(&row_max(&T::concat(&each.collect::<Result<Vec<_>>>()?, 1)?)?)?;
     let by_row = |signal: &T| {
         let mut dims = vec![1; signal.dims().len()];
         dims[0] = signal.rows();

@@ -8,7 +8,7 @@ use super::deep_lift::{over, rescaled};
 use crate::cut::Port;
 use crate::linear_form::LinearForm;
 use crate::rule::{Part, Term, moves_values};
-use crate::walk::{Layer, Pass, Signal, Signals, Walk, add_into};
+use crate::walk::{Layer, Pass, Signal, Signals, Walk, add_into, only};
 use crate::{LayeredModel, Op, Result, Tensor};
 
 /// A difference as the sum of positive and negative contributions.
@@ -94,10 +94,7 @@ impl<M: LayeredModel> Split<'_, M> {
         match layer.op() {
             Op::Activation(_) if (self.reveals)(layer) => revealed(layer, reference, &inputs[0]),
             Op::Activation(_) => {
-                let sent = |half: &M::Tensor| {
-                    let sent = rescaled(layer, reference, half)?.swap_remove(0);
-                    Ok(sent.expect("BUG: an input is wanted"))
-                };
+                let sent = |half: &M::Tensor| rescaled(layer, reference, half).map(only);
                 Ok(Halves { positive: sent(&inputs[0].positive)?, negative: sent(&inputs[0].negative)? })
             }
             _ => Halves::by_sign(&dy),
@@ -133,13 +130,7 @@ impl<M: LayeredModel> Split<'_, M> {
             for (sum, term) in sums.iter_mut().zip(form.transpose(&of_negative, negative)?) {
                 term.map(|term| add_into(sum, term)).transpose()?;
             }
-            let zeros = |slot: usize| layer.inputs[slot].zeros_like();
-            let wanted = sums.into_iter().zip(&layer.wanted).enumerate();
-            let filled = wanted.map(|(slot, (sum, &wanted))| match sum {
-                None if wanted => zeros(slot).map(Some),
-                sum => Ok(sum),
-            });
-            filled.collect::<Result<Vec<_>>>()
+            layer.filled(sums)
         };
         let sent =
             pairs(transposed(Part::POSITIVE, Part::NEGATIVE)?, transposed(Part::NEGATIVE, Part::POSITIVE)?);
@@ -163,16 +154,14 @@ impl<M: LayeredModel> Split<'_, M> {
         multiplier: &Multiplier<M::Tensor>,
     ) -> Result<Multiplier<M::Tensor>> {
         let Halves { positive: p, negative: n } = self.of_input(layer, reference, 0)?;
-        let brought = revealed(layer, reference, &Halves { positive: p.clone(), negative: n.clone() })?;
+        let brought = self.halves[layer.id].as_ref().expect("BUG: a layer on the way without halves");
         let start = reference.inputs[0];
         let (m, m_negative) =
             (&multiplier.positive, multiplier.negative.as_ref().unwrap_or(&multiplier.positive));
         // Where a half is as good as zero: the mean of the derivatives where it would begin.
         let slope = |signal: &M::Tensor, other: &M::Tensor| {
-            let slope_at = |x: &M::Tensor| {
-                let sent = self.walk.model.layer_vjp(layer.op(), &[x], &[], signal, &[true])?.swap_remove(0);
-                Ok(sent.expect("BUG: an input is wanted"))
-            };
+            let slope_at =
+                |x: &M::Tensor| self.walk.model.layer_vjp(layer.op(), &[x], &[], signal, &[true]).map(only);
             slope_at(start)?.add(&slope_at(&start.add(other)?)?)?.scale(0.5)
         };
         let positive = over(&m.mul(&brought.positive)?, &p, &slope(m, &n)?)?;
@@ -268,7 +257,9 @@ impl<T: Tensor> Multiplier<T> {
     }
 }
 
-impl<T: Tensor> Signal<T> for Multiplier<T> {
+impl<T: Tensor> Signal for Multiplier<T> {
+    type Tensor = T;
+
     fn none(value: &T) -> Result<Self> {
         value.zeros_like().map(Multiplier::one)
     }

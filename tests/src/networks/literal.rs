@@ -169,6 +169,30 @@ pub fn max_of_four() -> Graph {
     net.outputs(&[out])
 }
 
+/// The network of kundajelab's `tests/layers/test_activation.py`: four inputs, two units of weights 1, 2, 3, 4 and their
+/// negatives with biases -1 and 1, relu.
+pub fn rising() -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", &[4]);
+    let weight = array![[1.0, 2.0, 3.0, 4.0], [-1.0, -2.0, -3.0, -4.0]];
+    let dense = net.linear("dense", x, weight, &[-1.0, 1.0]);
+    let relu = net.relu("relu", dense);
+    net.outputs(&[relu])
+}
+
+/// The networks of kundajelab's `tests/layers/test_{conv2d,pool1d}.py`: one layer, whose output's channels are added up
+/// with these weights, plus one.
+pub fn channels_added(op: Op, row: &[usize], params: &[ArrayD<f64>], weights: [f64; 2]) -> Graph {
+    let mut net = Build::default();
+    let x = net.input("x", row);
+    let layer = net.layer("layer", op, &[x], params);
+    let len: usize = net.row(layer).iter().product();
+    let flat = net.layer("flat", Op::Reshape { shape: Shape::batched(&[len]) }, &[layer], &[]);
+    let weight = Array2::from_shape_fn((1, len), |(_, i)| weights[2 * i / len]);
+    let out = net.linear("out", flat, weight, &[1.0]);
+    net.outputs(&[out])
+}
+
 /// `relu(l1 x1) + relu(l2 x2)` with l1 = 3, 1, 0 and l2 = 2, 3, 0, Captum's `ReLULinearModel` on six numbers.
 pub fn relu_linear() -> Graph {
     let mut net = Build::default();

@@ -1,10 +1,12 @@
 //! DeepLIFT: literals of papers and peers, its formulas one neuron at a time, and summation to delta.
 
 use attr_core::methods::{Baselines, DeepLift, Method};
-use attr_core::{Baseline, Cut, Graph, LayeredModel, ModelWrapper, Op, ParamId, Qoi, Question, Run};
+use attr_core::{
+    Baseline, Conv, Cut, Graph, LayeredModel, ModelWrapper, Op, ParamId, Pool, Qoi, Question, Run,
+};
 use attr_tests::networks::{
-    Kind, RandomNetwork, basic_model2, max_of_four, minimum, quotients, random_networks, relu_linear,
-    two_tanh,
+    Kind, RandomNetwork, basic_model2, channels_added, max_of_four, minimum, quotients, random_networks,
+    relu_linear, rising, two_tanh,
 };
 use attr_tests::{Adapter, Ask, Level, Outcome, on_every_layered_adapter};
 use ndarray::{Array1, ArrayD, Axis, Ix1, Ix2, arr2};
@@ -70,6 +72,77 @@ fn literals() {
         case.holds(adapter, Level::Layer)
     }
     on_every_layered_adapter!(check, cases());
+}
+
+/// kundajelab, tests/layers: multipliers behind one layer. Of its max pooling of negative numbers, which goes by its
+/// gradient where ours goes to the winner at the baseline, the rest is taken.
+#[test]
+fn kundajelab() {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &Literal) -> Outcome {
+        case.holds(adapter, Level::Layer)
+    }
+    let multipliers = || Ask::named("deeplift").with("multiply", false);
+    let w = [1.0, 2.0, 3.0, 4.0];
+    let times = |factors: [f64; 2]| factors.map(|factor| w.map(|w| w * factor));
+    let dense = |name, class, rule: &str, expected: [[f64; 4]; 2]| {
+        let ask = multipliers().with("rule", rule).of(Qoi::Class(class));
+        literal(name, rising(), &[[1.0; 4], [2.0; 4]], ask, &expected)
+    };
+    let of_channels = |name, op, row: &[usize], params: &[ArrayD<f64>], weights, input, expected: &[f64]| {
+        let net = channels_added(op, row, params, weights);
+        let input: ArrayD<f64> = input;
+        let expected = ArrayD::from_shape_vec(input.raw_dim(), expected.to_vec()).unwrap();
+        Literal { name, net, input, ask: multipliers(), expected }
+    };
+    let windows = |op: fn(Pool) -> Op| op(Pool { kernel: vec![1, 2], ..Pool::square(1, 1) });
+    let average = windows(|pool| Op::AveragePool { pool, count_include_pad: false });
+    let up_and_down = [0.0, 1.0, 4.0, 3.0, 3.0, 2.0, 1.0, 0.0, 0.0, -1.0, -2.0, -3.0, -3.0, -2.0, -1.0, 0.0];
+    let pooled =
+        |rows: usize| ArrayD::from_shape_vec(vec![rows, 2, 1, 4], up_and_down[..8 * rows].to_vec()).unwrap();
+    let kernel = Array1::range(0.0, 8.0, 1.0);
+    let kernels: Vec<f64> = kernel.iter().copied().chain(kernel.iter().map(|w| -w)).collect();
+    let kernels = ArrayD::from_shape_vec(vec![2, 2, 2, 2], kernels).unwrap();
+    let params = [kernels, ndarray::arr1(&[-1.0, 1.0]).into_dyn()];
+    let images = || Array1::range(0.0, 64.0, 1.0).into_shape_with_order(vec![2, 2, 4, 4]).unwrap();
+    let dense_step = [
+        0.0, 2.0, 2.0, 2.0, 4.0, 12.0, 12.0, 8.0, 4.0, 12.0, 12.0, 8.0, 4.0, 10.0, 10.0, 6.0, 8.0, 18.0,
+        18.0, 10.0, 20.0, 44.0, 44.0, 24.0, 20.0, 44.0, 44.0, 24.0, 12.0, 26.0, 26.0, 14.0,
+    ];
+    let two_steps = [
+        0.0, 2.0, 0.0, 2.0, 4.0, 6.0, 4.0, 6.0, 0.0, 2.0, 0.0, 2.0, 4.0, 6.0, 4.0, 6.0, 8.0, 10.0, 8.0, 10.0,
+        12.0, 14.0, 12.0, 14.0, 8.0, 10.0, 8.0, 10.0, 12.0, 14.0, 12.0, 14.0,
+    ];
+    let conv = |name, stride, expected: [f64; 32]| {
+        let op = Op::Conv(Conv::square(stride, 0));
+        of_channels(name, op, &[2, 4, 4], &params, [1.0, -1.0], images(), &[expected; 2].concat())
+    };
+    let cases = [
+        dense("rescale, unit 1", 0, "rescale", times([0.9, 0.95])),
+        dense("rescale, unit 2", 1, "rescale", times([-0.1, -0.05])),
+        dense("gradient, unit 1", 0, "linear", times([1.0, 1.0])),
+        dense("gradient, unit 2", 1, "linear", times([0.0, 0.0])),
+        conv("convolution", 1, dense_step),
+        conv("strided convolution", 2, two_steps),
+        of_channels(
+            "average pooling",
+            average,
+            &[2, 1, 4],
+            &[],
+            [2.0, 3.0],
+            pooled(2),
+            &[[1.0, 2.0, 2.0, 1.0, 1.5, 3.0, 3.0, 1.5]; 2].concat(),
+        ),
+        of_channels(
+            "max pooling",
+            windows(Op::MaxPool),
+            &[2, 1, 4],
+            &[],
+            [2.0, 3.0],
+            pooled(1),
+            &[0.0, 2.0, 4.0, 0.0, 3.0, 3.0, 3.0, 0.0],
+        ),
+    ];
+    on_every_layered_adapter!(check, cases);
 }
 
 /// Captum, tests/attr/layer/test_layer_deeplift.py: what was largest at the baseline pays for what it isn't any more.

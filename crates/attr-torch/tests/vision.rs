@@ -3,6 +3,8 @@
 use attr_core::methods::{GradCam, IntegratedGradients, InternalInfluence, Method, Upsampling};
 use attr_core::{Cut, Doi, ModelWrapper, Point, Precision, Qoi, Quadrature, Question, Result};
 use attr_torch::{Native, Taps, Torch, TorchTensor};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use tch::nn::{self, ModuleT};
 use tch::vision::{resnet, vgg};
 use tch::{Device, Kind, TchError, Tensor};
@@ -10,6 +12,14 @@ use tch::{Device, Kind, TchError, Tensor};
 type Tch<T> = std::result::Result<T, TchError>;
 
 const CLASSES: i64 = 10;
+
+/// libtorch draws from one generator for the whole process: who draws, draws alone, from a seed of his own.
+fn seeded<T>(seed: i64, draw: impl FnOnce() -> T) -> T {
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(seed);
+    draw()
+}
 
 /// A network of `tch::vision`, seen at its input and output only.
 fn closed(network: impl ModuleT + 'static, side: usize) -> Result<Native> {
@@ -21,7 +31,8 @@ fn closed(network: impl ModuleT + 'static, side: usize) -> Result<Native> {
 /// Batch norms that have seen something, so that they do something.
 fn stir(store: &nn::VarStore) {
     tch::no_grad(|| {
-        for (name, mut variable) in store.variables() {
+        // In the order of their names: the store's own differs from run to run.
+        for (name, mut variable) in BTreeMap::from_iter(store.variables()) {
             if name.ends_with("running_mean") {
                 let _ = variable.uniform_(-0.1, 0.1);
             } else if name.ends_with("running_var") {
@@ -131,17 +142,16 @@ fn tapped_resnet18(path: &nn::Path<'_>) -> Result<Native> {
 
 #[test]
 fn resnet18() {
-    tch::manual_seed(3);
-    let mut store = nn::VarStore::new(Device::Cpu);
-    let network = resnet::resnet18(&store.root(), CLASSES);
-    stir(&store);
-    let mut copy = nn::VarStore::new(Device::Cpu);
-    let tapped = tapped_resnet18(&copy.root()).unwrap();
+    let (mut store, mut copy) = (nn::VarStore::new(Device::Cpu), nn::VarStore::new(Device::Cpu));
+    let (network, tapped, x) = seeded(7, || {
+        let network = resnet::resnet18(&store.root(), CLASSES);
+        stir(&store);
+        (network, tapped_resnet18(&copy.root()).unwrap(), image(64))
+    });
     copy.copy(&store).unwrap();
     store.freeze();
     copy.freeze();
-    let (closed, x) = (closed(network, 64).unwrap(), image(64));
-    agree(&closed, &tapped, &x);
+    agree(&closed(network, 64).unwrap(), &tapped, &x);
     assert!(tapped.layers().iter().all(|place| place.leads_to_output));
 
     let question = || Question::new(&tapped, &x).of(Qoi::channel(3));
@@ -168,7 +178,7 @@ fn resnet18() {
     let logit =
         |x: &[TorchTensor]| tapped.forward(Point::at(x), &Cut::logits()).unwrap()[0].double_value(&[0, 3]);
     let change = logit(&x) - logit(&[x[0].zeros_like().into()]);
-    assert!((sum - change).abs() < 0.05 * change.abs().max(0.1), "{sum} of {change}");
+    assert!((sum - change).abs() < 0.01 * change.abs(), "{sum} of {change}");
 }
 
 /// `tch::vision::vgg::vgg16` with the same names in the store, and a tap at each of its layers.
@@ -204,15 +214,12 @@ fn tapped_vgg16(path: &nn::Path<'_>) -> Result<Native> {
 
 #[test]
 fn vgg16() {
-    tch::manual_seed(4);
-    let mut store = nn::VarStore::new(Device::Cpu);
-    let network = vgg::vgg16(&store.root(), CLASSES);
-    let mut copy = nn::VarStore::new(Device::Cpu);
-    let tapped = tapped_vgg16(&copy.root()).unwrap();
+    let (mut store, mut copy) = (nn::VarStore::new(Device::Cpu), nn::VarStore::new(Device::Cpu));
+    let (network, tapped, x) =
+        seeded(4, || (vgg::vgg16(&store.root(), CLASSES), tapped_vgg16(&copy.root()).unwrap(), image(224)));
     copy.copy(&store).unwrap();
     store.freeze();
     copy.freeze();
-    let x = image(224);
     agree(&closed(network, 224).unwrap(), &tapped, &x);
     let question = Question::new(&tapped, &x).of(Qoi::channel(3));
     let map = GradCam { upsampling: Upsampling::None, ..Default::default() };

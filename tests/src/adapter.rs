@@ -6,6 +6,8 @@ use std::io::Write;
 
 use attr_candle::CandleModel;
 use attr_core::{Graph, GraphModel, ModelWrapper, Precision, Tensor};
+#[cfg(feature = "tf")]
+use attr_tf::{SavedModel, TfModel};
 #[cfg(feature = "torch")]
 use attr_torch::{Native, TorchModel};
 use ndarray::ArrayD;
@@ -25,6 +27,8 @@ macro_rules! on_every_adapter {
         $crate::run_on!(adapter: reference, candle_f64, candle_f32; failures, &cases, $check);
         #[cfg(feature = "torch")]
         $crate::run_on!(adapter: torch_f64, torch_f32, torch_native_f64, torch_native_f32; failures, &cases, $check);
+        #[cfg(feature = "tf")]
+        $crate::run_on!(adapter: tf_f64, tf_f32, tf_saved_f64, tf_saved_f32; failures, &cases, $check);
         $crate::adapter::assert_none(&failures);
     }};
 }
@@ -37,6 +41,8 @@ macro_rules! on_every_layered_adapter {
         $crate::run_on!(adapter: reference, candle_f64, candle_f32; failures, &cases, $check);
         #[cfg(feature = "torch")]
         $crate::run_on!(adapter: torch_f64, torch_f32; failures, &cases, $check);
+        #[cfg(feature = "tf")]
+        $crate::run_on!(adapter: tf_f64, tf_f32, tf_recognised_f64, tf_recognised_f32; failures, &cases, $check);
         $crate::adapter::assert_none(&failures);
     }};
 }
@@ -96,6 +102,110 @@ const NATIVE_CANNOT: &[Cannot] = &[Cannot {
     case: "below values put in with more rows",
     reason: "a function of the user's is run on all rows, so what lies below the values has them all, too",
 }];
+
+/// TensorFlow in double precision.
+#[cfg(feature = "tf")]
+pub fn tf_f64() -> Adapter<TfModel> {
+    Adapter::of(backend::tf_f64(), |graph| attr_tf::compile(graph.clone(), Precision::F64))
+}
+
+/// TensorFlow in single precision.
+#[cfg(feature = "tf")]
+pub fn tf_f32() -> Adapter<TfModel> {
+    Adapter::of(backend::tf_f32(), |graph| attr_tf::compile(graph.clone(), Precision::F32))
+}
+
+/// A SavedModel written of the graph, run as it is, in double precision.
+#[cfg(feature = "tf")]
+pub fn tf_saved_f64() -> Adapter<SavedModel> {
+    let build = |graph: &Graph| Ok(SavedModel::new(saved(graph, Precision::F64)?)?.with_channels_second());
+    Adapter { name: "tf saved f64", cannot: SAVED_CANNOT, ..Adapter::of(backend::tf_f64(), build) }
+}
+
+/// A SavedModel written of the graph, run as it is, in single precision.
+#[cfg(feature = "tf")]
+pub fn tf_saved_f32() -> Adapter<SavedModel> {
+    let build = |graph: &Graph| Ok(SavedModel::new(saved(graph, Precision::F32)?)?.with_channels_second());
+    Adapter { name: "tf saved f32", cannot: SAVED_CANNOT, ..Adapter::of(backend::tf_f32(), build) }
+}
+
+/// The layers recognised in a SavedModel written of the graph, in double precision.
+#[cfg(feature = "tf")]
+pub fn tf_recognised_f64() -> Adapter<TfModel> {
+    let build = |graph: &Graph| attr_tf::compile(recognised(graph, Precision::F64)?, Precision::F64);
+    Adapter { name: "tf recognised f64", cannot: RECOGNISED_CANNOT, ..Adapter::of(backend::tf_f64(), build) }
+}
+
+/// The layers recognised in a SavedModel written of the graph, in single precision.
+#[cfg(feature = "tf")]
+pub fn tf_recognised_f32() -> Adapter<TfModel> {
+    let build = |graph: &Graph| attr_tf::compile(recognised(graph, Precision::F32)?, Precision::F32);
+    Adapter { name: "tf recognised f32", cannot: RECOGNISED_CANNOT, ..Adapter::of(backend::tf_f32(), build) }
+}
+
+/// A graph written as a SavedModel, and read again.
+#[cfg(feature = "tf")]
+fn saved(graph: &Graph, precision: Precision) -> attr_core::Result<attr_graphdef::Function> {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("attr-tests-{}-{number}", std::process::id()));
+    let read = attr_tf::write(&folder, graph, precision).and_then(|()| {
+        attr_graphdef::read(&folder).and_then(|saved| saved.function(None)).map_err(from_graphdef)
+    });
+    // Whatever became of it, what was written goes; a folder that stays does no harm.
+    let _ = std::fs::remove_dir_all(&folder);
+    read
+}
+
+#[cfg(feature = "tf")]
+fn recognised(graph: &Graph, precision: Precision) -> attr_core::Result<Graph> {
+    let mut layers = saved(graph, precision)?.layers().map_err(from_graphdef)?;
+    // TensorFlow's way is to have them last, and a file does not say.
+    for id in (0..layers.nodes().len()).filter(|&id| layers.node(id).shape.rank() > 2).collect::<Vec<_>>() {
+        layers.set_channel_axis(id, 1)?;
+    }
+    Ok(layers)
+}
+
+#[cfg(feature = "tf")]
+fn from_graphdef(error: attr_graphdef::Error) -> attr_core::Error {
+    attr_core::Error::Unsupported(error.to_string())
+}
+
+#[cfg(feature = "tf")]
+const SAVED_CANNOT: &[Cannot] = &[
+    Cannot {
+        case: "below values put in with more rows",
+        reason: "a graph is run on all rows, so what lies below the values has them all, too",
+    },
+    Cannot {
+        case: "the input of conv1",
+        reason: "a convolution is several operators, and the last of them does not read what the layer reads",
+    },
+    Cannot { case: "by other inputs than the one replaced", reason: IN_ORDER },
+    Cannot { case: "other inputs tiled onto what is replaced", reason: IN_ORDER },
+    Cannot { case: "all inputs but one tiled", reason: IN_ORDER },
+    Cannot { case: "several inputs replaced at once", reason: IN_ORDER },
+];
+
+#[cfg(feature = "tf")]
+const IN_ORDER: &str = "a SavedModel's inputs are in the order of their names";
+
+#[cfg(feature = "tf")]
+const RECOGNISED_CANNOT: &[Cannot] = &[
+    Cannot { case: "3-d", reason: "the layers written for TensorFlow know one and two spatial axes" },
+    Cannot { case: "grouped", reason: IN_PARTS },
+    // Their second convolution is grouped.
+    Cannot { case: "batchnorm-", reason: IN_PARTS },
+    Cannot { case: "stabilizer 0 on batch-norm cnn", reason: IN_PARTS },
+    Cannot { case: "padded average pooling", reason: IN_PARTS },
+    Cannot { case: "dense over the last of two axes", reason: IN_PARTS },
+];
+
+#[cfg(feature = "tf")]
+const IN_PARTS: &str =
+    "the layer is written as several operators, each of which is a layer of its own to a rule";
 
 /// One framework in one precision, and one way to make a model of a graph there.
 pub struct Adapter<M: ModelWrapper> {

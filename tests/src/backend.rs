@@ -2,6 +2,8 @@
 
 use attr_candle::Candle;
 use attr_core::{Kernels, Precision};
+#[cfg(feature = "tf")]
+use attr_tf::Tf;
 #[cfg(feature = "torch")]
 use attr_torch::Torch;
 use ndarray::ArrayD;
@@ -19,6 +21,8 @@ macro_rules! on_every_backend {
         $crate::run_on!(backend: reference, candle_f64, candle_f32; failures, &cases, $check);
         #[cfg(feature = "torch")]
         $crate::run_on!(backend: torch_f64, torch_f32; failures, &cases, $check);
+        #[cfg(feature = "tf")]
+        $crate::run_on!(backend: tf_f64, tf_f32; failures, &cases, $check);
         $crate::adapter::assert_none(&failures);
     }};
 }
@@ -89,6 +93,39 @@ pub fn torch_f32() -> Backend<Torch> {
         ..torch_f64()
     }
 }
+
+/// TensorFlow in double precision.
+#[cfg(feature = "tf")]
+pub fn tf_f64() -> Backend<Tf> {
+    Backend {
+        name: "tf f64",
+        precision: Precision::F64,
+        kernels: || Tf::cpu(Precision::F64),
+        tensor: |array| Tf::cpu(Precision::F64).tensor(array),
+        cannot: TF_CANNOT,
+        // Sums are cut by the number of threads.
+        same: Level::Layer,
+        set_threads: attr_tf::set_threads,
+    }
+}
+
+/// TensorFlow in single precision.
+#[cfg(feature = "tf")]
+pub fn tf_f32() -> Backend<Tf> {
+    Backend {
+        name: "tf f32",
+        precision: Precision::F32,
+        kernels: || Tf::cpu(Precision::F32),
+        tensor: |array| Tf::cpu(Precision::F32).tensor(array),
+        ..tf_f64()
+    }
+}
+
+#[cfg(feature = "tf")]
+const TF_CANNOT: &[Cannot] = &[
+    Cannot { case: "3-d", reason: "the layers written for TensorFlow know one and two spatial axes" },
+    Cannot { case: "NaN through max pool", reason: "TensorFlow's max pooling passes over NaN" },
+];
 
 /// The kernels of one framework in one precision; as [`crate::Adapter`], but for single layers.
 pub struct Backend<K: Kernels> {

@@ -332,6 +332,8 @@ fn models(graph: &Graph, precision: Precision) -> attr_core::Result<Vec<Named>> 
         ("candle", Box::new(attr_candle::compile(graph.clone(), precision)?)),
         ("torch", Box::new(attr_torch::compile(graph.clone(), precision)?)),
         ("torch native", Box::new(native)),
+        #[cfg(feature = "tf")]
+        ("tf", Box::new(attr_tf::compile(graph.clone(), precision)?)),
     ])
 }
 

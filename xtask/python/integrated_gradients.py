@@ -10,11 +10,11 @@ BATCH is Captum's internal batch size.
 """
 
 import sys
-import time
 import warnings
 
 import torch
 import torchvision
+from measuring import best, peak_memory
 from torch import nn
 
 
@@ -56,27 +56,9 @@ def measure(name: str, repeats: int, threads: int, batch: int) -> None:
     print(f"peak memory: {peak_memory()} MiB")
 
 
-def best(repeats: int, work) -> float:
-    """The least of several times, after one that does not count."""
-    work()
-    seconds = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        seconds = min(seconds, time.perf_counter() - start)
-    return seconds
-
-
 def matrix_product_rate(n: int = 1024) -> float:
     a = torch.full((n, n), 0.5)
     return 2 * n**3 / best(30, lambda: a @ a) / 1e9
-
-
-def peak_memory() -> int:
-    """The most memory that this process has had, in MiB, as Linux tells."""
-    with open("/proc/self/status") as status:
-        line = next(line for line in status if line.startswith("VmHWM:"))
-    return int(line.split()[1]) // 1024
 
 
 if __name__ == "__main__":

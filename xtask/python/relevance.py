@@ -6,10 +6,10 @@ composite is EpsilonPlusFlat; batch norms are merged into convolutions once, as 
 """
 
 import sys
-import time
 
 import torch
-from integrated_gradients import best, matrix_product_rate, network, peak_memory
+from integrated_gradients import matrix_product_rate, network
+from measuring import best, peak_memory
 from zennit.attribution import Gradient
 from zennit.composites import EpsilonPlusFlat
 from zennit.torchvision import ResNetCanonizer, VGGCanonizer

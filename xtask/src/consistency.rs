@@ -6,19 +6,22 @@ use std::process::Command;
 
 use crate::cache::Cache;
 use crate::demo::{built, root};
-use crate::libtorch;
+use crate::framework;
 use crate::models::Models;
 
 /// Runs the comparison, which prints a table and writes it to `target/consistency.md`.
 pub(crate) fn run(cache: &Cache, models: &Models, arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
-    let (name, value) = libtorch::set_up(cache)?;
+    let frameworks = framework::ALL.map(|framework| framework.set_up(cache));
+    let frameworks = frameworks.into_iter().collect::<Result<Vec<_>, _>>()?;
     // With the features of the tests, so that nothing is built twice.
     let build = ["build", "--workspace", "--all-features", "--bin", "consistency"];
-    let status = Command::new(env!("CARGO")).args(build).env(name, value).current_dir(root()).status()?;
+    let mut cargo = Command::new(env!("CARGO"));
+    let status = cargo.args(build).envs(frameworks.iter().cloned()).current_dir(root()).status()?;
     if !status.success() {
         return Err("the comparison could not be built".into());
     }
     let mut comparison = Command::new(built("debug", "consistency"));
-    let status = comparison.args(arguments).envs(models.variables()).current_dir(root()).status()?;
+    comparison.args(arguments).envs(models.variables()).envs(frameworks);
+    let status = comparison.current_dir(root()).status()?;
     if status.success() { Ok(()) } else { Err("the comparison failed".into()) }
 }

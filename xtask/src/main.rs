@@ -11,7 +11,7 @@ mod bench;
 mod cache;
 mod consistency;
 mod demo;
-mod libtorch;
+mod framework;
 mod models;
 mod networks;
 mod packages;
@@ -28,6 +28,9 @@ enum Task {
         /// Lay out libtorch as well, and print the line for a shell that tells builds of it
         #[arg(long)]
         torch: bool,
+        /// Lay out libtensorflow as well, and print the line for a shell that tells programs of it
+        #[arg(long)]
+        tf: bool,
     },
     /// Set up, then explain real photos with both networks, into target/demo
     Demo,
@@ -39,7 +42,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Measure side by side with PyTorch, in an environment of its own
+    /// Measure side by side with PyTorch and TensorFlow, in environments of their own
     Bench,
     /// Train the small network on handwritten digits
     TrainDigits {
@@ -62,13 +65,15 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<(), Box<dyn Error>> {
     let cache = cache::Cache::open()?;
     match task {
-        Task::Setup { torch } => {
+        Task::Setup { torch, tf } => {
             let models = models::set_up(&cache)?;
             eprintln!("models are in {}", models.folder.display());
             eprintln!("photos are in {}", models.photos.display());
-            if torch {
-                // The only line of the standard output, so that a shell can take it as it is.
-                println!("{}", libtorch::export(&libtorch::set_up(&cache)?));
+            for (asked, framework) in [(torch, &framework::LIBTORCH), (tf, &framework::LIBTENSORFLOW)] {
+                if asked {
+                    // Such lines are all of the standard output, so that a shell can take it as it is.
+                    println!("{}", framework::export(&framework.set_up(&cache)?));
+                }
             }
         }
         Task::Demo => demo::run(&models::set_up(&cache)?)?,

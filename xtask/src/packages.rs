@@ -281,6 +281,32 @@ pub(crate) const LIBTORCH: Layout = Layout {
     texts: &[("build-version", "2.13.0")],
 };
 
+/// libtensorflow for the CPU (Apache-2.0; parts of it under licences of their own), under the names that it is looked
+/// for by. Its two libraries find each other in their own folder.
+pub(crate) const LIBTENSORFLOW: Layout = Layout {
+    name: "libtensorflow",
+    version: "2.16.2",
+    wheels: &[(
+        wheel(
+            "tensorflow-cpu",
+            "2.16.2",
+            214,
+            "c855cb6bf05d32dd5928086b03a5f6b4189b63c22b95e017703cbee4291023ca",
+        ),
+        &[
+            part("tensorflow/libtensorflow_cc.so.2", "libtensorflow_cc.so.2"),
+            part("tensorflow/libtensorflow_framework.so.2", "libtensorflow_framework.so.2"),
+            part("tensorflow/include/LICENSE", "licences/LICENSE"),
+            part("tensorflow/THIRD_PARTY_NOTICES.txt", "licences/THIRD_PARTY_NOTICES.txt"),
+        ],
+    )],
+    links: &[
+        ("libtensorflow.so", "libtensorflow_cc.so.2"),
+        ("libtensorflow_framework.so", "libtensorflow_framework.so.2"),
+    ],
+    texts: &[],
+};
+
 const fn wheel(name: &'static str, version: &'static str, megabytes: u32, sha256: &'static str) -> Package {
     Package { kind: Kind::Wheel, name, version, megabytes, sha256, members: &[] }
 }
@@ -301,7 +327,8 @@ mod tests {
     #[test]
     fn rows_are_well_formed() {
         let is_hash = |h: &str| h.len() == 64 && h.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        for package in ALL.into_iter().chain(LIBTORCH.wheels.iter().map(|(package, _)| package)) {
+        let wheels = || [LIBTORCH, LIBTENSORFLOW].into_iter().flat_map(|layout| layout.wheels);
+        for package in ALL.into_iter().chain(wheels().map(|(package, _)| package)) {
             assert!(is_hash(package.sha256), "{}", package.name);
             let mut names: Vec<_> = package.members.iter().map(|m| m.name).collect();
             names.sort_unstable();
@@ -316,7 +343,7 @@ mod tests {
                 );
             }
         }
-        for part in LIBTORCH.wheels.iter().flat_map(|(_, parts)| *parts) {
+        for part in wheels().flat_map(|(_, parts)| *parts) {
             assert_eq!(part.from.ends_with('/'), part.to.ends_with('/'), "{part:?}");
         }
     }

@@ -141,6 +141,7 @@ fn others() -> Vec<Case> {
         Activation::Softplus,
         Activation::Abs,
         Activation::Exp,
+        Activation::Erf,
         Activation::Neg,
     ] {
         cases.push(case(&format!("{activation:?}"), Op::Activation(activation), &[&[3, 7]], &[]));

@@ -37,13 +37,20 @@ pub(crate) enum Command {
 /// Which model, and on what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArgs {
-    /// The model: an ONNX file, or TorchScript
+    /// The model: an ONNX file, TorchScript, or TensorFlow's: a SavedModel's folder or a frozen graph (.pb)
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
     /// The lengths behind the batch of an input whose file leaves them open, as x=3x224x224: TorchScript
     /// always does
     #[arg(long = "shape", value_name = "NAME=LENGTHS")]
     pub(crate) shapes: Vec<String>,
+    /// Which signature of a SavedModel; without it `serving_default`, or the only one there is
+    #[arg(long, value_name = "NAME")]
+    pub(crate) signature: Option<String>,
+    /// Runs a model of TensorFlow's as its file has it, on tf and in its own precision, as is done where its
+    /// layers are not recognised: methods that need to know the layers are refused
+    #[arg(long)]
+    pub(crate) as_is: bool,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }
@@ -51,10 +58,11 @@ pub(crate) struct ModelArgs {
 /// What a model is run on.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DeviceArgs {
-    /// The framework, if this build has it; without it, candle for an ONNX file, torch for TorchScript
+    /// The framework, if this build has it; without it, candle where the layers are known, torch for
+    /// TorchScript, tf for a model of TensorFlow's whose layers are not recognised
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<Backend>,
-    /// What is computed on: cpu; with torch also cuda, cuda:1.. or mps
+    /// What is computed on: cpu; with torch also cuda, cuda:1.. or mps; with tf also gpu, gpu:1..
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     pub(crate) device: String,
     /// The precision of all arithmetic

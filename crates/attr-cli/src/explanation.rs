@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use attr_core::{Attribution, Cut, Qoi, Settings, Slice};
+use attr_core::{Attribution, Cut, Place, Qoi, Settings, Slice};
 use ndarray::{ArrayD, Axis};
 
 use crate::cli::{Post, QuestionArgs};
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 use crate::input::Inputs;
 use crate::model::Model;
 use crate::{place, progress, target};
@@ -24,6 +24,8 @@ pub(crate) struct Explanation {
     pub(crate) attribution: Attribution<ArrayD<f64>>,
     /// A name for each of its arrays.
     pub(crate) names: Vec<String>,
+    /// The axis of channels of each of its arrays, as far as they have one.
+    pub(crate) channel_axes: Vec<usize>,
     pub(crate) seconds: f64,
 }
 
@@ -59,29 +61,60 @@ impl Question {
         settings: &Settings,
     ) -> Result<Explanation> {
         progress::check()?;
+        self.check_blur(model, settings).at(method)?;
         let start = Instant::now();
         let attribution = progress::with_bar(method, self.memory, |run| {
             model.face.attribute(method, settings, &inputs.arrays, &self.slice, &self.target, run)
         });
-        let attribution = self.post_process(attribution.at(method)?)?;
+        let attribution = attribution.at(method)?;
+        let places = model.places(&self.slice.from)?;
+        let of_places = places.len() == attribution.values.len();
+        let axes = model.channel_axes(&self.slice.from)?;
+        let axis = |(i, values): (usize, &ArrayD<f64>)| match places.get(i).filter(|_| of_places) {
+            Some(place) if is_like(values.shape(), place, axes[i]) => axes[i],
+            // The maps that methods make have them behind the batch.
+            _ => 1,
+        };
+        let channel_axes: Vec<_> = attribution.values.iter().enumerate().map(axis).collect();
+        let attribution = self.post_process(attribution, &channel_axes)?;
         let seconds = start.elapsed().as_secs_f64();
-        let mut names: Vec<_> =
-            model.face.places(&self.slice.from)?.into_iter().map(|place| place.name).collect();
-        if names.len() != attribution.values.len() {
-            names = (0..attribution.values.len()).map(|i| format!("attribution {i}")).collect();
-        }
-        Ok(Explanation { attribution, names, seconds })
+        let names = match of_places {
+            true => places.into_iter().map(|place| place.name).collect(),
+            false => (0..attribution.values.len()).map(|i| format!("attribution {i}")).collect(),
+        };
+        Ok(Explanation { attribution, names, channel_axes, seconds })
     }
 
-    fn post_process(&self, attribution: Attribution<ArrayD<f64>>) -> Result<Attribution<ArrayD<f64>>> {
-        type Change = fn(&ArrayD<f64>) -> ArrayD<f64>;
+    /// That a blur goes along the axes of a picture and not along its channels.
+    fn check_blur(&self, model: &Model, settings: &Settings) -> Result<()> {
+        let blur = settings.values.iter().find(|(_, value)| value.trim().starts_with("blur"));
+        let axes = [model.channel_axes(&Cut::input())?, model.channel_axes(&self.slice.from)?].concat();
+        match blur {
+            Some((name, value)) if axes.iter().any(|&axis| axis != 1) => Err(Error::usage(format!(
+                "parameter {name}: expected another value than {value}, for a blur expects channels behind the batch, \
+                 and those of this model's input or layer are last"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn post_process(
+        &self,
+        attribution: Attribution<ArrayD<f64>>,
+        channel_axes: &[usize],
+    ) -> Result<Attribution<ArrayD<f64>>> {
+        type Change = fn(&ArrayD<f64>, Axis) -> ArrayD<f64>;
         let (what, change): (_, Change) = match self.post {
             None => return Ok(attribution),
-            Some(Post::Abs) => ("absolute values", |values| values.abs()),
-            Some(Post::Square) => ("squares", |values| values * values),
+            Some(Post::Abs) => ("absolute values", |values, _| values.abs()),
+            Some(Post::Square) => ("squares", |values, _| values * values),
             Some(Post::MaxChannels) => ("largest over channels", largest_over_channels),
         };
-        Ok(attribution.map(what, |values| Ok(change(values)))?)
+        let mut changed = attribution.map(what, |values| Ok(values.clone()))?;
+        for (values, &axis) in changed.values.iter_mut().zip(channel_axes) {
+            *values = change(values, Axis(axis));
+        }
+        Ok(changed)
     }
 }
 
@@ -97,10 +130,20 @@ fn is_output(cut: &Cut) -> bool {
     *cut == Cut::logits() || *cut == Cut::output()
 }
 
-/// Over axis 1, which stays with length 1; nothing to do where there is none.
-fn largest_over_channels(values: &ArrayD<f64>) -> ArrayD<f64> {
-    if values.ndim() < 2 {
+/// Whether these are the lengths of a value at a place, but that its channels may be one.
+fn is_like(dims: &[usize], place: &Place, channels: usize) -> bool {
+    let Some(shape) = &place.shape else { return true };
+    let mut dims = dims.to_vec();
+    if let (Some(len), Some(whole)) = (dims.get_mut(channels), shape.at(1).get(channels)) {
+        *len = if *len == 1 { *whole } else { *len };
+    }
+    shape.admits(&dims)
+}
+
+/// Over this axis, which stays with length 1; nothing to do where there is none.
+fn largest_over_channels(values: &ArrayD<f64>, channels: Axis) -> ArrayD<f64> {
+    if values.ndim() <= channels.index() {
         return values.clone();
     }
-    values.fold_axis(Axis(1), f64::NEG_INFINITY, |largest, &x| largest.max(x)).insert_axis(Axis(1))
+    values.fold_axis(channels, f64::NEG_INFINITY, |largest, &x| largest.max(x)).insert_axis(channels)
 }

@@ -1,10 +1,14 @@
-//! What a model's file is, by its content and not by its ending.
+//! What a model's file is, by its content; by its ending only where the content says nothing.
+
+use std::path::Path;
 
 /// A kind of model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// An ONNX file, or nothing that is known: its reader says what is wrong with it.
     Onnx,
+    /// TensorFlow's: a SavedModel's own file or a frozen graph.
+    TensorFlow,
     /// What `torch.jit.save` writes.
     TorchScript,
     /// What `torch.export.save` writes.
@@ -16,9 +20,11 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(path: &Path, bytes: &[u8]) -> Self {
         if !bytes.starts_with(b"PK\x03\x04") {
-            return Format::Onnx;
+            let is_pb = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("pb"));
+            let known = protobuf(bytes);
+            return known.unwrap_or(if is_pb { Format::TensorFlow } else { Format::Onnx });
         }
         let names = names(bytes).unwrap_or_default();
         let any = |part: &str| names.iter().any(|name| name.contains(part));
@@ -30,6 +36,62 @@ impl Format {
             () => Format::Zip,
         }
     }
+}
+
+/// Whose model a protobuf is, by the numbers of its fields; `None` where they are neither's.
+///
+/// ONNX's has its graph as field 7. A SavedModel has a number, 1, and graphs, 2, and nothing else. A frozen graph
+/// begins with its operators, 1.
+fn protobuf(bytes: &[u8]) -> Option<Format> {
+    const NUMBER: u64 = 0;
+    const BYTES: u64 = 2;
+    let fields = fields(bytes);
+    match fields[..] {
+        [(1, BYTES), ..] => return Some(Format::TensorFlow),
+        _ if fields.contains(&(7, BYTES)) => return Some(Format::Onnx),
+        _ => {}
+    }
+    let saved_model = [(1, NUMBER), (2, BYTES)];
+    let is_saved_model =
+        fields.contains(&saved_model[1]) && fields.iter().all(|field| saved_model.contains(field));
+    is_saved_model.then_some(Format::TensorFlow)
+}
+
+/// The numbers and kinds of a protobuf's fields, as far as it can be read.
+fn fields(bytes: &[u8]) -> Vec<(u64, u64)> {
+    let mut fields = Vec::new();
+    let mut at = 0;
+    while let Some(key) = varint(bytes, &mut at) {
+        let (number, kind) = (key >> 3, key & 7);
+        let len = match kind {
+            0 => varint(bytes, &mut at).map(|_| 0),
+            1 => Some(8),
+            2 => varint(bytes, &mut at),
+            5 => Some(4),
+            _ => return fields,
+        };
+        fields.push((number, kind));
+        let end = len.and_then(|len| at.checked_add(usize::try_from(len).ok()?));
+        match end {
+            Some(end) => at = end,
+            None => return fields,
+        }
+    }
+    fields
+}
+
+/// A number of seven bits a byte.
+fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.get(*at)?;
+        *at += 1;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
 }
 
 /// The names of the files in a zip archive below 4 GiB; `None` where its directory can't be read.
@@ -59,6 +121,10 @@ fn names(bytes: &[u8]) -> Option<Vec<String>> {
 mod tests {
     use super::*;
 
+    fn of(bytes: &[u8]) -> Format {
+        Format::of(Path::new("net.pt"), bytes)
+    }
+
     /// An archive of empty files: its directory and nothing before it but a signature.
     fn archive(names: &[&str]) -> Vec<u8> {
         let mut bytes = b"PK\x03\x04".to_vec();
@@ -85,21 +151,43 @@ mod tests {
             (&["arr_0.npy"], Format::Zip),
             (&[], Format::Zip),
         ] {
-            assert_eq!(Format::of(&archive(names)), format, "{names:?}");
+            assert_eq!(of(&archive(names)), format, "{names:?}");
         }
-        assert_eq!(Format::of(b"\x08\x08\x12"), Format::Onnx);
-        assert_eq!(Format::of(b""), Format::Onnx);
+    }
+
+    #[test]
+    fn protobufs_are_known_by_their_fields() {
+        let named = |name: &str, bytes: &[u8]| Format::of(Path::new(name), bytes);
+        // A version, a producer, a graph; a version, a graph; an operator, versions.
+        let onnx = b"\x08\x08\x12\x02me\x3a\x01g".as_slice();
+        let saved_model = b"\x08\x01\x12\x03abc".as_slice();
+        let frozen = b"\x0a\x02op\x22\x00".as_slice();
+        for name in ["model.onnx", "model.pb", "model"] {
+            assert_eq!(named(name, onnx), Format::Onnx, "{name}");
+            assert_eq!(named(name, saved_model), Format::TensorFlow, "{name}");
+            assert_eq!(named(name, frozen), Format::TensorFlow, "{name}");
+        }
+        // A cut in the middle of the graph changes nothing.
+        assert_eq!(named("model", &saved_model[..5]), Format::TensorFlow);
+        assert_eq!(named("model", &onnx[..7]), Format::Onnx);
+        // Nothing that is known.
+        for bytes in
+            [b"".as_slice(), b"this is no model", b"\x08", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"]
+        {
+            assert_eq!(named("model.onnx", bytes), Format::Onnx, "{bytes:?}");
+            assert_eq!(named("model.PB", bytes), Format::TensorFlow, "{bytes:?}");
+        }
     }
 
     #[test]
     fn broken_archives_are_archives() {
         let whole = archive(&["net/code/a.py", "net/data.pkl"]);
         for len in 4..whole.len() {
-            assert_eq!(Format::of(&whole[..len]), Format::Zip, "{len} bytes");
+            assert_eq!(of(&whole[..len]), Format::Zip, "{len} bytes");
         }
         for at in 4..whole.len() {
             // Whatever a byte says, nothing is read beyond the end.
-            Format::of(&[&whole[..at], &[0xff], &whole[at + 1..]].concat());
+            of(&[&whole[..at], &[0xff], &whole[at + 1..]].concat());
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Inputs {
     pub(crate) arrays: Vec<ArrayD<f64>>,
     /// A name for each row of the batch: that of its file.
     pub(crate) rows: Vec<String>,
+    /// The axis of channels of the first of them, if it has one.
+    pub(crate) channel_axis: usize,
     /// How pictures become numbers, if it is known.
     pub(crate) preparation: Option<Preparation>,
     /// The names of the classes.
@@ -29,24 +31,27 @@ pub(crate) fn read(args: &InputArgs, model: &Model) -> Result<Inputs> {
     let reader = Reader::new(args, model)?;
     let labels = Labels::find(args, &model.path, reader.description.as_ref())?;
     let (arrays, rows) = reader.arrays(&args.inputs)?;
-    Ok(Inputs { arrays, rows, preparation: reader.preparation, labels })
+    Ok(Inputs { arrays, rows, channel_axis: reader.channel_axes[0], preparation: reader.preparation, labels })
 }
 
 /// What is known of a model's inputs before a file is read.
 pub(crate) struct Reader<'a> {
     model: &'a Model,
     places: Vec<Place>,
+    /// Of each, if it has one.
+    channel_axes: Vec<usize>,
     description: Option<Description>,
     preparation: Option<Preparation>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(args: &InputArgs, model: &'a Model) -> Result<Self> {
-        let places = model.face.places(&Cut::input())?;
+        let places = model.places(&Cut::input())?;
         let description = Description::beside(&model.path)?;
         let first = places.first().ok_or_else(|| Error::failed("the model has no inputs"))?;
-        let preparation = Preparation::new(description.as_ref(), args, first)?;
-        Ok(Reader { model, places, description, preparation })
+        let channel_axes = model.channel_axes(&Cut::input())?;
+        let preparation = Preparation::new(description.as_ref(), args, first, channel_axes[0])?;
+        Ok(Reader { model, places, channel_axes, description, preparation })
     }
 
     /// Whether files need no names of inputs.
@@ -56,12 +61,13 @@ impl<'a> Reader<'a> {
 
     /// One array for each input, and a name for each row.
     pub(crate) fn arrays(&self, texts: &[String]) -> Result<(Vec<ArrayD<f64>>, Vec<String>)> {
-        let Reader { model, places, preparation, .. } = self;
+        let Reader { model, places, channel_axes, preparation, .. } = self;
         let mut parts: Vec<Vec<ArrayD<f64>>> = vec![Vec::new(); places.len()];
         let mut rows = Vec::new();
         for text in texts {
             let (index, path) = split(text, places)?;
-            let array = file(Path::new(path), &places[index], preparation.as_ref(), model)?;
+            let place = (&places[index], channel_axes[index]);
+            let array = file(Path::new(path), place, preparation.as_ref(), model)?;
             if index == 0 {
                 let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 match array.len_of(Axis(0)) {
@@ -121,11 +127,16 @@ fn split<'a>(text: &'a str, places: &[Place]) -> Result<(usize, &'a str)> {
 }
 
 /// One file, batch first.
-fn file(path: &Path, place: &Place, preparation: Option<&Preparation>, model: &Model) -> Result<ArrayD<f64>> {
+fn file(
+    path: &Path,
+    (place, channel_axis): (&Place, usize),
+    preparation: Option<&Preparation>,
+    model: &Model,
+) -> Result<ArrayD<f64>> {
     let is_array = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"));
     let array = match is_array {
         true => npy::read(path)?,
-        false => picture(path, place, preparation, model)?,
+        false => picture(path, (place, channel_axis), preparation, model)?,
     };
     match &place.shape {
         Some(shape) if !shape.admits(array.shape()) => {
@@ -138,12 +149,13 @@ fn file(path: &Path, place: &Place, preparation: Option<&Preparation>, model: &M
 
 fn picture(
     path: &Path,
-    place: &Place,
+    (place, channel_axis): (&Place, usize),
     preparation: Option<&Preparation>,
     model: &Model,
 ) -> Result<ArrayD<f64>> {
     let image = photo::read(path)?;
-    let Some(layout) = place.shape.as_ref().and_then(Layout::of) else {
+    let layout = place.shape.as_ref().and_then(|shape| Layout::of(shape, channel_axis));
+    let Some(layout) = layout else {
         let shape = place.shape.as_ref().map_or("unknown".to_string(), ToString::to_string);
         let expected =
             format!("an array (.npy), for the input {:?} of shape {shape} is no picture", place.name);

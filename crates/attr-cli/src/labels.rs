@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cli::InputArgs;
 use crate::error::{Error, Result};
-use crate::preparation::{self, Description};
+use crate::preparation::{self, Description, json_beside};
 
 /// The names of a model's classes, in order; none at all if they are not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Labels {
             None => Ok(Labels::default()),
             Some(preparation::Labels::Names(names)) => Ok(Labels(names.clone())),
             Some(preparation::Labels::File(file)) => {
-                Labels::read(&model.parent().unwrap_or(Path::new("")).join(file))
+                Labels::read(&json_beside(model).with_file_name("").join(file))
             }
         }
     }

@@ -25,6 +25,7 @@ mod place;
 mod prediction;
 mod preparation;
 mod progress;
+mod saved_model;
 mod target;
 mod terminal;
 
@@ -34,6 +35,8 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     attr_memory::keep_freed();
+    #[cfg(feature = "tf")]
+    attr_memory::quiet_tensorflow();
     let command = cli::Cli::parse().command;
     match progress::catch_interrupts().and_then(|()| commands::run(command)) {
         Ok(()) => ExitCode::SUCCESS,

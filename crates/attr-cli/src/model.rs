@@ -1,25 +1,53 @@
 //! A model from a file, made runnable by the backend that was asked for.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use attr_core::ErasedModel;
+use attr_core::{Cut, ErasedModel, Place};
 use sha2::{Digest, Sha256};
 
 use crate::backend;
 use crate::cli::{DeviceArgs, ModelArgs};
 use crate::error::{At, Error, Result};
 use crate::format::Format;
-use crate::preparation::Description;
+use crate::preparation::{self, Description, Layout};
+use crate::saved_model;
 
 /// A model that runs.
 pub(crate) struct Model {
-    /// Its file, or what stands for it.
+    /// Its file or folder, or what stands for it.
     pub(crate) path: PathBuf,
-    /// The hash of the file.
+    /// The hash of the file; of a SavedModel that of a list of the hashes of its files, which is what
+    /// `LC_ALL=C; sha256sum saved_model.pb variables/* | sha256sum` prints in its folder.
     pub(crate) sha256: String,
     /// What can be asked of it.
     pub(crate) face: Box<dyn ErasedModel>,
+    /// What layers are called besides their own names, by these.
+    pub(crate) names: BTreeMap<String, Vec<String>>,
+}
+
+impl Model {
+    /// The tensors at a cut; inputs by the names that their author gave them.
+    pub(crate) fn places(&self, cut: &Cut) -> Result<Vec<Place>> {
+        let mut places = self.face.places(cut)?;
+        for place in places.iter_mut().filter(|place| place.kind == "input") {
+            if let Some(name) = self.names.get(&place.name).and_then(|names| names.first()) {
+                place.name.clone_from(name);
+            }
+        }
+        Ok(places)
+    }
+
+    /// The axis of channels of each tensor at a cut, if it has one.
+    pub(crate) fn channel_axes(&self, cut: &Cut) -> Result<Vec<usize>> {
+        let places = self.face.places(cut)?.into_iter().zip(self.face.channel_axes(cut)?);
+        let axis = |(place, said): (Place, usize)| {
+            let picture = place.shape.as_ref().filter(|_| place.kind == "input");
+            picture.and_then(|shape| Layout::of(shape, said)).map_or(said, |layout| layout.channel_axis + 1)
+        };
+        Ok(places.map(axis).collect())
+    }
 }
 
 /// Reads the file and makes its network runnable.
@@ -27,21 +55,36 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Model> {
     let path = &args.model;
     backend::set_up(&args.device)?;
     let shapes = args.shapes.iter().map(|text| parse_shape(text)).collect::<Result<Shapes>>()?;
+    if path.is_dir() {
+        return saved_model::open(args, shapes);
+    }
     let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
-    let (sha256, format) = (hash(&bytes), Format::of(&bytes));
+    let format = Format::of(path, &bytes);
+    if format == Format::TensorFlow {
+        drop(bytes);
+        return saved_model::open(args, shapes);
+    }
+    let sha256 = hash(&bytes);
     drop(bytes);
+    let only = [("signature", args.signature.is_some()), ("as-is", args.as_is)];
+    if let Some((flag, _)) = only.iter().find(|(_, given)| *given) {
+        let expected = "a model of TensorFlow's, which alone has it";
+        return Err(Error::usage(format!("{flag}: expected {expected}, found {}", path.display())));
+    }
     let refuse = |what: &str| {
-        let expected = "an ONNX file, or TorchScript as torch.jit.trace(..).save(..) writes it";
+        let expected = "an ONNX file, TorchScript as torch.jit.trace(..).save(..) writes it, or TensorFlow's SavedModel \
+                        or frozen graph";
         Err(Error::file(path, format!("expected {expected}, found {what}")))
     };
     let face = match format {
         Format::Onnx => onnx(path, shapes, &args.device)?,
         Format::TorchScript => torch_script(path, shapes, &args.device)?,
+        Format::TensorFlow => unreachable!("BUG: models of TensorFlow's are opened elsewhere"),
         Format::Exported => return refuse("an archive of torch.export, which is not supported yet"),
         Format::Weights => return refuse("a file of torch.save, which holds weights and no network"),
         Format::Zip => return refuse("a zip archive that PyTorch did not write, or a broken one"),
     };
-    Ok(Model { path: path.clone(), sha256, face })
+    Ok(Model { path: path.clone(), sha256, face, names: BTreeMap::new() })
 }
 
 /// A model that is part of the command.
@@ -50,13 +93,19 @@ pub(crate) fn built_in(name: &str, bytes: &[u8], device: &DeviceArgs) -> Result<
     let path = PathBuf::from(name);
     let graph = attr_onnx::decode(bytes).map_err(|error| from_onnx(&path, error))?;
     let face = backend::compile(graph, device).at(name)?;
-    Ok(Model { path, sha256: hash(bytes), face })
+    Ok(Model { path, sha256: hash(bytes), face, names: BTreeMap::new() })
 }
 
 fn onnx(path: &Path, shapes: Shapes, device: &DeviceArgs) -> Result<Box<dyn ErasedModel>> {
     let mut options = attr_onnx::Options::default();
     options.input_shapes.extend(shapes);
-    let graph = attr_onnx::read_with(path, &options).map_err(|error| from_onnx(path, error))?;
+    let mut graph = attr_onnx::read_with(path, &options).map_err(|error| from_onnx(path, error))?;
+    // A picture may have its channels last, and an ONNX file does not say so.
+    for id in graph.inputs().to_vec() {
+        if let Some(layout) = Layout::of(&graph.node(id).shape, 1) {
+            graph.set_channel_axis(id, layout.channel_axis + 1)?;
+        }
+    }
     backend::compile(graph, device).at(path.display())
 }
 
@@ -69,7 +118,7 @@ fn torch_script(path: &Path, mut shapes: Shapes, device: &DeviceArgs) -> Result<
                 "{}: a TorchScript file does not say the shape of its input: expected --shape input=3x224x224, \
                  or {} beside it with \"size\"",
                 path.display(),
-                path.with_extension("json").display()
+                preparation::json_beside(path).display()
             ))
         };
         shapes.push(("input".to_string(), row.ok_or_else(unknown)?));
@@ -78,7 +127,7 @@ fn torch_script(path: &Path, mut shapes: Shapes, device: &DeviceArgs) -> Result<
 }
 
 /// The lengths behind the batch of inputs, by name.
-type Shapes = Vec<(String, Vec<usize>)>;
+pub(crate) type Shapes = Vec<(String, Vec<usize>)>;
 
 /// `x=3x224x224`
 fn parse_shape(text: &str) -> Result<(String, Vec<usize>)> {

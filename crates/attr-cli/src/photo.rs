@@ -8,7 +8,7 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage};
 use ndarray::{Array3, ArrayD, ArrayView3, ArrayViewD, Axis};
 
 use crate::error::{Error, Result};
-use crate::preparation::{Filter, Length, Order, Preparation};
+use crate::preparation::{Filter, Layout, Length, Order, Preparation};
 
 /// The most pixels that a picture is resized to: one pixel high and a million wide is no photo.
 const MAX_PIXELS: usize = 1 << 26;
@@ -48,19 +48,17 @@ pub(crate) fn prepare(image: &RgbImage, preparation: &Preparation) -> Result<Arr
     Ok(array.as_standard_layout().into_owned().insert_axis(Axis(0)).into_dyn())
 }
 
-/// Whether a row of a model's input can be shown: one or three channels.
-pub(crate) fn can_show(row: &ArrayViewD<'_, f64>) -> bool {
-    row.ndim() == 3 && !row.is_empty() && [row.shape()[0], row.shape()[2]].iter().any(|n| [1, 3].contains(n))
-}
-
-/// One row of a model's input, `[C, H, W]` or `[H, W, C]`, as the picture it is. Where it is not known how
-/// a picture becomes numbers, its least number is black and its largest white.
-pub(crate) fn show(row: ArrayViewD<'_, f64>, preparation: Option<&Preparation>) -> Option<RgbImage> {
-    if !can_show(&row) {
-        return None;
-    }
+/// One row of a model's input, `[C, H, W]` or `[H, W, C]` with one or three channels, as the picture it is; `None` of
+/// everything else. Where it is not known how a picture becomes numbers, its least number is black and its largest
+/// white.
+pub(crate) fn show(
+    row: ArrayViewD<'_, f64>,
+    channel_axis: usize,
+    preparation: Option<&Preparation>,
+) -> Option<RgbImage> {
+    let layout = Layout::of_row(row.shape(), channel_axis).filter(|_| !row.is_empty())?;
     let row: ArrayView3<'_, f64> = row.into_dimensionality().ok()?;
-    let row = if [1, 3].contains(&row.len_of(Axis(0))) { row } else { row.permuted_axes([2, 0, 1]) };
+    let row = if layout.channel_axis == 0 { row } else { row.permuted_axes([2, 0, 1]) };
     let (channels, height, width) = row.dim();
     let least = row.iter().copied().fold(f64::INFINITY, f64::min);
     let range = row.iter().copied().fold(f64::NEG_INFINITY, f64::max) - least;
@@ -134,7 +132,6 @@ fn on_white(image: &DynamicImage) -> RgbImage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preparation::Layout;
 
     fn preparation(channels: usize, channel_axis: usize, order: Order) -> Preparation {
         Preparation {
@@ -161,7 +158,7 @@ mod tests {
                 let mean = if order == Order::Rgb { 20.0 } else { 0.0 };
                 assert!((blue - (7.0 - mean) / 2.0).abs() < 1e-12);
             }
-            assert_eq!(show(row, Some(&preparation)).unwrap(), image);
+            assert_eq!(show(row, axis + 1, Some(&preparation)).unwrap(), image);
         }
     }
 

@@ -2,10 +2,11 @@
 
 use attr_viz::{ColorMap, Heatmap, RgbImage, resize};
 use image::Rgb;
-use ndarray::{Array2, ArrayD, ArrayViewD, Axis, Ix2, Ix3};
+use ndarray::{Array2, ArrayViewD, Axis, Ix2, Ix3};
 
 use crate::cli::ViewArgs;
 use crate::error::{Error, Result};
+use crate::explanation::Explanation;
 use crate::input::Inputs;
 use crate::photo;
 
@@ -67,13 +68,14 @@ impl View {
 
 impl Maps {
     /// The sum over the channels of each row's attributions; an error if they have no height and width.
-    pub(crate) fn new(values: &[ArrayD<f64>], inputs: &Inputs) -> Result<Self> {
-        let [values] = values else {
+    pub(crate) fn new(explanation: &Explanation) -> Result<Self> {
+        let values = &explanation.attribution.values;
+        let [values] = &values[..] else {
             return Err(Error::failed(format!("expected one attribution to draw, found {}", values.len())));
         };
-        let last = inputs.preparation.as_ref().is_some_and(|p| p.layout.channel_axis == 2)
-            && values.shape().get(1..3) == inputs.arrays[0].shape().get(1..3);
-        let rows = values.axis_iter(Axis(0)).map(|row| map(row, if last { Axis(2) } else { Axis(0) }));
+        // Rows have no axis for the batch.
+        let channels = Axis(explanation.channel_axes[0] - 1);
+        let rows = values.axis_iter(Axis(0)).map(|row| map(row, channels));
         let rows = rows.collect::<Option<Vec<_>>>().ok_or_else(|| {
             let expected = "expected attributions with height and width for a picture";
             let found = values.shape();
@@ -94,7 +96,9 @@ impl Maps {
 /// What the model saw in each row, as pictures; an error if its first input is none.
 pub(crate) fn photos(inputs: &Inputs) -> Result<Vec<RgbImage>> {
     let first = &inputs.arrays[0];
-    let rows = first.axis_iter(Axis(0)).map(|row| photo::show(row, inputs.preparation.as_ref()));
+    let rows = first
+        .axis_iter(Axis(0))
+        .map(|row| photo::show(row, inputs.channel_axis, inputs.preparation.as_ref()));
     rows.collect::<Option<Vec<_>>>().ok_or_else(|| {
         let expected = "expected an input with height, width and 1 or 3 channels for a picture";
         let found = first.shape();

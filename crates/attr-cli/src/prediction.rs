@@ -19,6 +19,12 @@ pub(crate) struct Prediction {
     pub(crate) output: Option<Vec<f64>>,
 }
 
+/// Whether the model's output is one number a class, as far as its shape is known.
+pub(crate) fn has_classes(model: &Model) -> Result<bool> {
+    let places = model.face.places(&Cut::logits())?;
+    Ok(places.iter().all(|place| place.shape.as_ref().is_none_or(|shape| shape.rank() == 2)))
+}
+
 /// What the model says about each row; an error if its output is not `[B, classes]`.
 pub(crate) fn rows(model: &Model, inputs: &Inputs) -> Result<Vec<Prediction>> {
     let name = |cut: &Cut| Ok::<_, Error>(model.face.places(cut)?.swap_remove(0).name);

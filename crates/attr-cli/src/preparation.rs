@@ -56,20 +56,35 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// `[B, C, H, W]` or `[B, H, W, C]` with one or three channels; `None` of everything else.
-    pub(crate) fn of(shape: &Shape) -> Option<Self> {
-        let has_channels = |n| n == 1 || n == 3;
-        match shape.at(1)[..] {
-            _ if !shape.is_batch_first() => None,
-            [_, channels, height, width] if has_channels(channels) => {
-                Some(Layout { channels, height, width, channel_axis: 0 })
-            }
-            [_, height, width, channels] if has_channels(channels) => {
-                Some(Layout { channels, height, width, channel_axis: 2 })
-            }
-            _ => None,
-        }
+    /// `[B, C, H, W]` or `[B, H, W, C]` with one or three channels; `None` of everything else. Where both could be
+    /// meant, it is what the model says of its axis of channels.
+    pub(crate) fn of(shape: &Shape, channel_axis: usize) -> Option<Self> {
+        if shape.is_batch_first() { Layout::of_row(&shape.at(1)[1..], channel_axis) } else { None }
     }
+
+    /// `[C, H, W]` or `[H, W, C]`, likewise.
+    pub(crate) fn of_row(row: &[usize], channel_axis: usize) -> Option<Self> {
+        let order = if channel_axis == 3 { [2, 0] } else { [0, 2] };
+        let [first, between, last] = *row else { return None };
+        let channel_axis = order.into_iter().find(|&axis| [1, 3].contains(&row[axis]))?;
+        Some(match channel_axis {
+            0 => Layout { channels: first, height: between, width: last, channel_axis },
+            _ => Layout { channels: last, height: first, width: between, channel_axis },
+        })
+    }
+}
+
+/// The JSON that describes a model: `model.json` beside `model.onnx`, and `model.v2.json` beside the folder
+/// `model.v2`, whose name may have a dot in it.
+pub(crate) fn json_beside(model: &Path) -> PathBuf {
+    if !model.is_dir() {
+        return model.with_extension("json");
+    }
+    // Such as `.`, which has a name only in the folder above.
+    let whole = model.file_name().is_none().then(|| model.canonicalize().ok()).flatten();
+    let model = whole.as_deref().unwrap_or(model);
+    let name = model.file_name().unwrap_or_default().to_string_lossy();
+    model.with_file_name(format!("{name}.json"))
 }
 
 /// Height and width.
@@ -131,7 +146,7 @@ pub(crate) enum Labels {
 impl Description {
     /// The JSON beside the model; `None` if there is none.
     pub(crate) fn beside(model: &Path) -> Result<Option<Self>> {
-        let path = model.with_extension("json");
+        let path = json_beside(model);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -163,8 +178,10 @@ impl Preparation {
         description: Option<&Description>,
         flags: &InputArgs,
         place: &Place,
+        channel_axis: usize,
     ) -> Result<Option<Self>> {
-        let Some(layout) = place.shape.as_ref().and_then(Layout::of) else { return Ok(None) };
+        let layout = place.shape.as_ref().and_then(|shape| Layout::of(shape, channel_axis));
+        let Some(layout) = layout else { return Ok(None) };
         let none = Description::default();
         let said = description.unwrap_or(&none);
         let flagged = flags.scale.is_some() || flags.mean.is_some() || flags.std.is_some();
@@ -218,7 +235,7 @@ impl Preparation {
             "how a picture becomes numbers is not known: expected {} beside the model, such as \
              {{\"size\":[{height},{width}],\"resize\":null,\"crop\":\"center\",{values}}}, for \
              (x * scale - mean) / std of x in 0..1, or --scale, --mean and --std",
-            model.with_extension("json").display()
+            json_beside(model).display()
         )
     }
 }
@@ -268,6 +285,38 @@ mod tests {
             assert_eq!(description.row(), Some(vec![channels, 28, 32]));
             assert!(description.says_what_values_are() && description._crop == Some(Crop::Center));
         }
+    }
+
+    #[test]
+    fn layouts_of_pictures() {
+        for (row, said, found) in [
+            (&[3, 8, 8][..], 1, Some(0)),
+            (&[8, 8, 3], 1, Some(2)),
+            (&[1, 28, 1], 1, Some(0)),
+            (&[1, 28, 1], 3, Some(2)),
+            (&[3, 8, 8], 3, Some(0)),
+            (&[8, 8, 2], 3, None),
+            (&[8, 3], 2, None),
+        ] {
+            let layout = Layout::of_row(row, said);
+            assert_eq!(layout.map(|layout| layout.channel_axis), found, "{row:?} {said}");
+        }
+        let shape = Shape::batched(&[5, 7, 3]);
+        let layout = Layout { channels: 3, height: 5, width: 7, channel_axis: 2 };
+        assert_eq!(Layout::of(&shape, 3), Some(layout));
+    }
+
+    #[test]
+    fn the_json_beside_a_model() {
+        let folder = std::env::temp_dir().join(format!("attr-cli-beside-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("net.v2")).unwrap();
+        for (model, json) in [("net.onnx", "net.json"), ("net.v2", "net.v2.json"), ("net.v2/", "net.v2.json")]
+        {
+            assert_eq!(json_beside(&folder.join(model)), folder.join(json), "{model}");
+        }
+        let found = json_beside(&folder.join("net.v2").join(".."));
+        assert_eq!(found.file_name(), folder.with_extension("json").file_name());
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -20,7 +20,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("explain --input x.npy --layer conv9", 2, "conv9"),
     ("explain --input x.npy --layer features", 2, "features/conv"),
     ("explain --input x.npy --to 99", 2, "0 to 5"),
-    ("explain --input x.npy --backend jax", 2, "[possible values: candle, torch]"),
+    ("explain --input x.npy --backend jax", 2, "[possible values: candle, torch, tf]"),
     ("explain --input x.npy --backend candle --device cuda:1", 2, "device: expected cpu"),
     ("explain --input x.npy --dtype f16", 2, "f16"),
     ("explain --input x.npy --memory lots", 2, "512MiB"),
@@ -106,7 +106,7 @@ fn models_and_their_descriptions() {
         ("layers --model text.onnx", 1, "text.onnx: not a readable ONNX model"),
         ("layers --model cut.onnx", 1, "cut.onnx"),
         ("layers --model model.onnx --shape image", 2, "x=3x224x224"),
-        ("layers --model x.npz", 1, "x.npz: expected an ONNX file, or TorchScript"),
+        ("layers --model x.npz", 1, "x.npz: expected an ONNX file, TorchScript as"),
         (
             "predict --model bare.onnx --input photo.png",
             1,
@@ -135,7 +135,7 @@ fn files_of_pytorch() {
     bench.write("pictures.pt", include_bytes!("fixtures/pictures.pt"));
     bench.write("weights.pth", include_bytes!("fixtures/weights.pth"));
     bench.write("cut.pt", &include_bytes!("fixtures/pictures.pt")[..5000]);
-    check(&bench, "layers --model weights.pth", 1, "weights.pth: expected an ONNX file, or TorchScript");
+    check(&bench, "layers --model weights.pth", 1, "weights.pth: expected an ONNX file, TorchScript as");
     check(&bench, "layers --model weights.pth", 1, "torch.save, which holds weights and no network");
     check(&bench, "layers --model cut.pt", 1, "or a broken one");
     if cfg!(not(feature = "torch")) {

@@ -3,12 +3,9 @@
 
 mod bench;
 
-use bench::Bench;
+use bench::{Bench, assert_close};
 use ndarray::{ArrayD, Axis, Slice};
 use ndarray_npy::{read_npy, write_npy};
-
-/// Of the largest number.
-const TOLERANCE: f32 = 1e-5;
 
 #[test]
 fn both_backends_say_the_same_about_digits() {
@@ -135,11 +132,4 @@ fn torch_script(name: &str) -> Bench {
     bench.write("pictures.pt", include_bytes!("fixtures/pictures.pt"));
     bench.write("pictures.json", std::fs::read(bench.path("model.json")).unwrap());
     bench
-}
-
-fn assert_close(found: &ArrayD<f32>, expected: &ArrayD<f32>, what: &str) {
-    assert_eq!(found.shape(), expected.shape(), "{what}");
-    let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-    let worst = found.iter().zip(expected).fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs()));
-    assert!(worst <= TOLERANCE * largest, "{what}: {worst:e} beside {largest:e}");
 }

@@ -25,7 +25,7 @@ use std::str::FromStr;
 use crate::parameter::FromText;
 use crate::rule::{Bias, EPSILON, Rule};
 use crate::walk::Walk;
-use crate::{Error, LayeredModel, NodeId, Op, Result};
+use crate::{Error, Graph, LayeredModel, NodeId, Op, Result};
 
 /// A table of layers and rules.
 ///
@@ -135,8 +135,10 @@ impl Composite {
     /// The rule of each layer that the way back goes through, and the batch norm that is folded into it.
     pub(crate) fn assign<M: LayeredModel>(&self, walk: &Walk<'_, M>) -> Result<Vec<Option<Assigned>>> {
         let ranks = Ranks::of(walk);
-        let nodes = walk.model.graph().nodes();
-        let nowhere = |layers: &&Layers| matches!(layers, Layers::Named(pattern) if !nodes.iter().any(|n| matches(pattern, &n.name)));
+        let graph = walk.model.graph();
+        let nodes = graph.nodes();
+        let is_found = |pattern: &str| (0..nodes.len()).any(|id| is_called(graph, id, pattern));
+        let nowhere = |layers: &&Layers| matches!(layers, Layers::Named(pattern) if !is_found(pattern));
         if let Some(layers) = self.rows.iter().map(|(layers, _)| layers).find(nowhere) {
             let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).take(8).collect();
             let expected = format!("names of layers, such as {}", names.join(", "));
@@ -269,7 +271,7 @@ impl Layers {
                 Op::Add | Op::Sub | Op::Mean { .. } | Op::Sum { .. } | Op::AveragePool { .. } | Op::Resize(_)
             ),
             Layers::Kind(kind) => node.op.kind() == kind,
-            Layers::Named(pattern) => matches(pattern, &node.name),
+            Layers::Named(pattern) => is_called(walk.model.graph(), id, pattern),
             Layers::First(of) => of.include(walk, ranks, id) && !ranks.below[id],
             Layers::Last(of) => of.include(walk, ranks, id) && !ranks.above[id],
             Layers::Between(low, high, of) => {
@@ -279,7 +281,13 @@ impl Layers {
     }
 }
 
-/// Whether a name fits a pattern in which `*` stands for any number of letters.
+/// Whether a name of a layer is of a pattern.
+fn is_called(graph: &Graph, id: NodeId, pattern: &str) -> bool {
+    matches(pattern, &graph.node(id).name)
+        || graph.other_names().any(|(other, name)| other == id && matches(pattern, name))
+}
+
+/// Whether a name is of a pattern, in which `*` stands for any number of letters.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,

@@ -20,7 +20,7 @@ pub struct Cut {
     pub at: At,
     /// Before or after it.
     pub anchor: Anchor,
-    /// The axis of channels; 1 unless said otherwise.
+    /// The axis of channels; 1 stands for what the model says ([`crate::ModelWrapper::channel_axes`]).
     pub channel_axis: usize,
 }
 

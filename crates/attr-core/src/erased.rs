@@ -20,6 +20,9 @@ pub trait ErasedModel {
     /// The tensors at a cut.
     fn places(&self, cut: &Cut) -> Result<Vec<Place>>;
 
+    /// The axis of channels of each tensor at a cut, if it has one.
+    fn channel_axes(&self, cut: &Cut) -> Result<Vec<usize>>;
+
     /// The values at a cut for these inputs.
     fn forward(&self, inputs: &[ArrayD<f64>], at: &Cut) -> Result<Vec<ArrayD<f64>>>;
 
@@ -56,6 +59,10 @@ impl<M: ModelWrapper> ErasedModel for M {
 
     fn places(&self, cut: &Cut) -> Result<Vec<Place>> {
         ModelWrapper::places(self, cut)
+    }
+
+    fn channel_axes(&self, cut: &Cut) -> Result<Vec<usize>> {
+        ModelWrapper::channel_axes(self, cut)
     }
 
     fn forward(&self, inputs: &[ArrayD<f64>], at: &Cut) -> Result<Vec<ArrayD<f64>>> {

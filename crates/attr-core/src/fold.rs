@@ -52,6 +52,16 @@ impl Graph {
             });
         }
         graph.set_outputs(&self.outputs().iter().map(|&id| ids[id]).collect::<Vec<_>>())?;
+        for (id, &new) in ids.iter().enumerate().filter(|(id, _)| !gone.contains(id)) {
+            if self.channel_axis(id) != 1 {
+                graph.set_channel_axis(new, self.channel_axis(id))?;
+            }
+        }
+        for (id, name) in self.other_names() {
+            if !gone.contains(&id) {
+                graph.also_called(ids[id], name)?;
+            }
+        }
         Ok(graph)
     }
 

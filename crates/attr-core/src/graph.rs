@@ -104,6 +104,8 @@ pub struct Graph {
     inputs: Vec<NodeId>,
     outputs: Vec<NodeId>,
     by_name: HashMap<String, NodeId>,
+    /// Where it is not 1.
+    channel_axes: HashMap<NodeId, usize>,
 }
 
 impl Graph {
@@ -157,7 +159,43 @@ impl Graph {
         &self.nodes[id]
     }
 
-    /// The layer of exactly this name.
+    /// Gives a layer one more name that cuts can call it by. Nothing changes where a layer has that name already,
+    /// and no layer can be added under it any more.
+    pub fn also_called(&mut self, id: NodeId, name: &str) -> Result<()> {
+        if id >= self.nodes.len() {
+            return Err(Error::graph(name, format!("names layer number {id}, which is not there yet")));
+        }
+        self.by_name.entry(name.into()).or_insert(id);
+        Ok(())
+    }
+
+    /// Says which axis of a layer's value is its channels, where it is another one than 1: of an input that is a picture
+    /// with its channels last, say. Methods go by it that move windows over a value or make maps of it.
+    pub fn set_channel_axis(&mut self, id: NodeId, axis: usize) -> Result<()> {
+        let Some(node) = self.nodes.get(id) else {
+            return Err(Error::graph("channels", format!("expected a layer of the graph, found {id}")));
+        };
+        if axis == 0 || axis >= node.shape.rank() {
+            let reason =
+                format!("expected channels on an axis behind the batch of {}, found {axis}", node.shape);
+            return Err(Error::graph(&node.name, reason));
+        }
+        self.channel_axes.insert(id, axis);
+        Ok(())
+    }
+
+    /// The axis of channels of a layer's value, if it has one.
+    pub fn channel_axis(&self, id: NodeId) -> usize {
+        self.channel_axes.get(&id).copied().unwrap_or(1)
+    }
+
+    /// The names that layers have besides their own, in no order.
+    pub fn other_names(&self) -> impl Iterator<Item = (NodeId, &str)> {
+        let names = self.by_name.iter().map(|(name, &id)| (id, name.as_str()));
+        names.filter(|&(id, name)| self.nodes[id].name != name)
+    }
+
+    /// The layer of exactly this name, or also called so.
     pub fn find(&self, name: &str) -> Option<NodeId> {
         self.by_name.get(name).copied()
     }

@@ -97,6 +97,11 @@ impl<K: Kernels> ModelWrapper for GraphModel<K> {
         Ok(self.graph.ports(cut)?.iter().map(place).collect())
     }
 
+    fn channel_axes(&self, cut: &Cut) -> Result<Vec<usize>> {
+        let axis = |port: &Port| self.graph.channel_axis(self.graph.source(*port));
+        Ok(self.graph.ports(cut)?.iter().map(axis).collect())
+    }
+
     fn layers(&self) -> Vec<Place> {
         let leads = self.leading();
         (0..self.graph.nodes().len()).map(|id| self.place(id, leads[id])).collect()

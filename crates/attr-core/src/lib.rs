@@ -48,7 +48,7 @@ pub use graph::{Graph, Node, NodeId, Param, ParamId};
 pub use graph_model::GraphModel;
 pub use kernels::{Kernels, Vjp};
 pub use methods::Method;
-pub use model::{Gradient, LayeredModel, ModelWrapper, Place, Point};
+pub use model::{Expected, Gradient, LayeredModel, ModelWrapper, Place, Point};
 pub use noise::Noise;
 pub use op::{Activation, Conv, ConvTranspose, Coordinates, Interpolation, Op, Pool, Resize, Saves};
 pub use parameter::{Parameter, Parameters, Settings};

@@ -3,7 +3,7 @@
 use ndarray::ArrayD;
 
 use crate::methods::{self, Entry, Method};
-use crate::{Cut, Error, Graph, NodeId, Op, PatternKind, Patterns, Result, Shape, Tensor};
+use crate::{Cut, Dim, Error, Graph, NodeId, Op, PatternKind, Patterns, Result, Shape, Tensor};
 
 /// A model whose values at cuts can be read and replaced, and differentiated between cuts.
 ///
@@ -21,6 +21,11 @@ pub trait ModelWrapper {
 
     /// The tensors at a cut, one entry each; an error if there is no such cut.
     fn places(&self, cut: &Cut) -> Result<Vec<Place>>;
+
+    /// The axis of channels of each tensor at a cut, if it has one: 1, unless the model keeps another order.
+    fn channel_axes(&self, cut: &Cut) -> Result<Vec<usize>> {
+        Ok(vec![1; self.places(cut)?.len()])
+    }
 
     /// Every layer, in an order in which each comes after those it reads; empty if they aren't known.
     fn layers(&self) -> Vec<Place>;
@@ -93,6 +98,69 @@ impl<'a, T> Point<'a, T> {
     /// The inputs as they are.
     pub fn at(inputs: &'a [T]) -> Self {
         Point { inputs, replace: None }
+    }
+}
+
+/// A value's name and its shape, as far as it is known.
+pub type Expected<'a> = (&'a str, Option<&'a Shape>);
+
+impl<T: Tensor> Point<'_, T> {
+    /// Checks the tensors of the point against what a model takes as its inputs and at the cut whose values are
+    /// replaced; gives how many times as many rows as the inputs the replaced values have.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] where a number of tensors, a shape or a number of rows does not fit; [`Error::Unsupported`]
+    /// for a constant at the cut.
+    pub fn check(&self, inputs: &[Expected<'_>], at_cut: &[Expected<'_>]) -> Result<usize> {
+        if self.inputs.len() != inputs.len() {
+            let names: Vec<_> = inputs.iter().map(|(name, _)| *name).collect();
+            let expected = format!("{} tensors ({})", inputs.len(), names.join(", "));
+            let found = vec![self.inputs.len()];
+            return Err(Error::Shape { place: "the model's inputs".into(), expected, found });
+        }
+        let rows = self.inputs.first().map_or(1, Tensor::rows);
+        for (&(name, shape), input) in inputs.iter().zip(self.inputs) {
+            let place = format!("input {name:?}");
+            admitted(&place, shape, input)?;
+            if input.rows() != rows {
+                let expected = format!("{rows} rows, as the first input");
+                return Err(Error::Shape { place, expected, found: input.dims() });
+            }
+        }
+        let Some((_, values)) = self.replace else { return Ok(1) };
+        if at_cut.len() != values.len() {
+            let (place, expected) =
+                ("the values to put at the cut".into(), format!("{} tensors", at_cut.len()));
+            return Err(Error::Shape { place, expected, found: vec![values.len()] });
+        }
+        let mut copies = None;
+        for (&(name, shape), value) in at_cut.iter().zip(values) {
+            let place = format!("the value to put at layer {name:?}");
+            admitted(&place, shape, value)?;
+            let (axis, each) = match shape.map(|shape| shape.batch_axis().map(|axis| (axis, shape.0[axis]))) {
+                None => (0, 1),
+                Some(Some((axis, Dim::Batch(each)))) => (axis, each),
+                Some(_) => return Err(Error::Unsupported(format!("replacing the constant {name:?}"))),
+            };
+            let given = value.dims().get(axis).map_or(0, |len| len / each);
+            if given == 0 || given % rows != 0 || copies.is_some_and(|copies| copies * rows != given) {
+                let expected = format!("the same whole multiple of {rows} rows everywhere");
+                return Err(Error::Shape { place, expected, found: value.dims() });
+            }
+            copies = Some(given / rows);
+        }
+        Ok(copies.unwrap_or(1))
+    }
+}
+
+fn admitted<T: Tensor>(place: &str, shape: Option<&Shape>, value: &T) -> Result<()> {
+    match shape {
+        Some(shape) if !shape.admits(&value.dims()) => {
+            let (place, expected) = (place.to_string(), shape.to_string());
+            Err(Error::Shape { place, expected, found: value.dims() })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -293,6 +293,8 @@ pub enum Activation {
     Exp,
     /// The square root.
     Sqrt,
+    /// The error function, of which the exact GELU is made.
+    Erf,
     /// `-x`.
     Neg,
 }
@@ -326,6 +328,7 @@ impl Activation {
             Activation::Abs => x.abs(),
             Activation::Exp => x.exp(),
             Activation::Sqrt => x.sqrt(),
+            Activation::Erf => float(libm::erf(double(x))),
             Activation::Neg => -x,
         }
     }
@@ -382,6 +385,7 @@ impl Activation {
             }
             Activation::Exp => x.exp(),
             Activation::Sqrt => float::<F>(0.5) / x.sqrt(),
+            Activation::Erf => float::<F>(std::f64::consts::FRAC_2_SQRT_PI) * (-x * x).exp(),
             Activation::Neg => -one,
         }
     }
@@ -389,6 +393,10 @@ impl Activation {
 
 fn float<F: Float>(x: f64) -> F {
     F::from(x).expect("BUG: every f64 converts to a float")
+}
+
+fn double<F: Float>(x: F) -> f64 {
+    x.to_f64().expect("BUG: every float converts to f64")
 }
 
 /// Which values a layer's derivative depends on; the others need not be kept until the way back.
@@ -433,6 +441,7 @@ impl Op {
                 Activation::Abs => "abs",
                 Activation::Exp => "exp",
                 Activation::Sqrt => "sqrt",
+                Activation::Erf => "erf",
                 Activation::Neg => "neg",
             },
             Op::Softmax { .. } => "softmax",

@@ -140,7 +140,15 @@ impl<'a, M: ModelWrapper> Question<'a, M> {
     }
 
     pub(crate) fn seen<'b>(&self, rows: &'b [usize]) -> Seen<'b> {
-        Seen { rows, channel_axis: self.slice.to.channel_axis }
+        let axes = self.channel_axes(&self.slice.to);
+        let channel_axis = axes.ok().and_then(|axes| axes.first().copied());
+        Seen { rows, channel_axis: channel_axis.unwrap_or(self.slice.to.channel_axis) }
+    }
+
+    /// The axis of channels of each tensor at a cut: what the cut says, or else the model.
+    pub(crate) fn channel_axes(&self, cut: &Cut) -> Result<Vec<usize>> {
+        let axes = self.model.channel_axes(cut)?;
+        Ok(axes.into_iter().map(|axis| if cut.channel_axis == 1 { axis } else { cut.channel_axis }).collect())
     }
 }
 

@@ -49,10 +49,14 @@ impl<'a, K: Kernels> Sweep<'a, K> {
             tiled: vec![false; count],
             active: vec![false; count],
         };
-        let rows = sweep.take_inputs(point.inputs)?;
-        if let Some((cut, values)) = point.replace {
-            sweep.replace(&crate::LayeredModel::graph(model).ports(cut)?, values, rows)?;
-        }
+        let graph = crate::LayeredModel::graph(model);
+        let ports = point.replace.map(|(cut, _)| graph.ports(cut)).transpose()?.unwrap_or_default();
+        let expected = |&id: &NodeId| (graph.node(id).name.as_str(), Some(&graph.node(id).shape));
+        let at_cut: Vec<_> = ports.iter().map(|&port| expected(&graph.source(port))).collect();
+        sweep.copies = point.check(&graph.inputs().iter().map(expected).collect::<Vec<_>>(), &at_cut)?;
+        sweep.inputs = graph.inputs().iter().copied().zip(point.inputs.iter().cloned()).collect();
+        let values = point.replace.map_or(&[][..], |(_, values)| values);
+        sweep.replaced = ports.into_iter().zip(values.iter().cloned()).collect();
         sweep.mark();
         sweep.tile_inputs_if_due()?;
         Ok(sweep)
@@ -98,70 +102,6 @@ impl<'a, K: Kernels> Sweep<'a, K> {
 
     fn node(&self, id: NodeId) -> &'a crate::Node {
         crate::LayeredModel::graph(self.model).node(id)
-    }
-
-    fn take_inputs(&mut self, inputs: &[K::Tensor]) -> Result<usize> {
-        let ids = crate::LayeredModel::graph(self.model).inputs();
-        if inputs.len() != ids.len() {
-            let names: Vec<_> = ids.iter().map(|&id| self.node(id).name.as_str()).collect();
-            let expected = format!("{} tensors ({})", ids.len(), names.join(", "));
-            return Err(Error::Shape {
-                place: "the model's inputs".into(),
-                expected,
-                found: vec![inputs.len()],
-            });
-        }
-        let rows = inputs.first().map_or(1, Tensor::rows);
-        for (&id, input) in ids.iter().zip(inputs) {
-            let (node, dims) = (self.node(id), input.dims());
-            if !node.shape.admits(&dims) {
-                let place = format!("input {:?}", node.name);
-                return Err(Error::Shape { place, expected: node.shape.to_string(), found: dims });
-            }
-            if dims[0] != rows {
-                let place = format!("input {:?}", node.name);
-                return Err(Error::Shape {
-                    place,
-                    expected: format!("{rows} rows, as the first input"),
-                    found: dims,
-                });
-            }
-            self.inputs.insert(id, input.clone());
-        }
-        Ok(rows)
-    }
-
-    fn replace(&mut self, ports: &[Port], values: &[K::Tensor], rows: usize) -> Result<()> {
-        if ports.len() != values.len() {
-            let (place, expected) =
-                ("the values to put at the cut".into(), format!("{} tensors", ports.len()));
-            return Err(Error::Shape { place, expected, found: vec![values.len()] });
-        }
-        let mut copies = None;
-        for (&port, value) in ports.iter().zip(values) {
-            let (node, dims) = (self.node(self.source(port)), value.dims());
-            let wrong = |expected: String| Error::Shape {
-                place: format!("the value to put at layer {:?}", node.name),
-                expected,
-                found: value.dims(),
-            };
-            if !node.shape.admits(&dims) {
-                return Err(wrong(node.shape.to_string()));
-            }
-            let Some((axis, Dim::Batch(each))) =
-                node.shape.batch_axis().map(|axis| (axis, node.shape.0[axis]))
-            else {
-                return Err(Error::Unsupported(format!("replacing the constant {:?}", node.name)));
-            };
-            let given = dims[axis] / each;
-            if given % rows != 0 || copies.is_some_and(|copies| copies * rows != given) {
-                return Err(wrong(format!("the same whole multiple of {rows} rows everywhere")));
-            }
-            copies = Some(given / rows);
-            self.replaced.insert(port, value.clone());
-        }
-        self.copies = copies.unwrap_or(1);
-        Ok(())
     }
 
     fn source(&self, port: Port) -> NodeId {

@@ -1,5 +1,6 @@
-//! The C library's allocator, told to keep what it has: for programs, not for libraries, because it is the whole
-//! process that is told.
+//! What a whole process is told before anything else: for programs, not for libraries.
+//!
+//! The C library's allocator is told to keep what it has, and TensorFlow not to talk.
 //!
 //! glibc takes each large block from the system and gives it back when it is freed, so that every layer's
 //! output costs a page fault for each 4 KiB again. Kept for the next layer instead, SqueezeNet's integrated
@@ -19,5 +20,19 @@ pub fn keep_freed() {
         // SAFETY: mallopt takes plain numbers and touches the allocator's settings only. What a version of
         // glibc refuses stays at its default, which is slower and nothing else.
         unsafe { libc::mallopt(parameter, bytes) };
+    }
+}
+
+/// Keeps TensorFlow from writing to standard error: which instructions of the processor it uses, which way it takes
+/// instead of one that is not there, and other lines that tell a user nothing. What goes wrong is an error of the call
+/// anyway. To be called first in `main`, before another thread is there.
+///
+/// Where the environment says how much it should write (`TF_CPP_MIN_LOG_LEVEL`), this does nothing.
+pub fn quiet_tensorflow() {
+    const LEVEL: &str = "TF_CPP_MIN_LOG_LEVEL";
+    if std::env::var_os(LEVEL).is_none() {
+        // SAFETY: it is the caller's part that no other thread reads the environment meanwhile, and in a `main` that
+        // has just begun there is none.
+        unsafe { std::env::set_var(LEVEL, "3") };
     }
 }

@@ -367,6 +367,7 @@ fn elementwise(activation: Activation, node: &Node) -> Result<&'static str> {
         Activation::Abs => "Abs",
         Activation::Exp => "Exp",
         Activation::Sqrt => "Sqrt",
+        Activation::Erf => "Erf",
         Activation::Neg => "Neg",
         _ => return Err(unwritable(node, "an activation that is not known here")),
     })

@@ -83,6 +83,7 @@ fn activations() {
         Activation::Abs,
         Activation::Exp,
         Activation::Sqrt,
+        Activation::Erf,
         Activation::Neg,
     ] {
         one(&[3], Op::Activation(activation));

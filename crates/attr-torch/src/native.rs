@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use attr_core::cut::find_layer;
 use attr_core::model::Cotangent;
-use attr_core::{Anchor, At, Cut, Dim, Error, Gradient, Kernels, ModelWrapper, Place, Point};
+use attr_core::{Anchor, At, Cut, Dim, Error, Expected, Gradient, Kernels, ModelWrapper, Place, Point};
 use attr_core::{Result, Shape, Tensor};
 use tch::TchError;
 
@@ -217,13 +217,11 @@ impl Native {
 
     /// The values at `from` and `to`, in one run of the function.
     fn run(&self, point: Point<'_, TorchTensor>, from: &[Port], to: &[Port]) -> Result<Record> {
-        let rows = self.check_inputs(point.inputs)?;
-        let (mut replaced, mut copies) = (HashMap::new(), 1);
-        if let Some((cut, values)) = point.replace {
-            let ports = self.ports(cut)?;
-            copies = self.check_replaced(&ports, values, rows)?;
-            replaced = ports.into_iter().zip(values.iter().map(|value| value.shallow_clone())).collect();
-        }
+        let ports = point.replace.map(|(cut, _)| self.ports(cut)).transpose()?.unwrap_or_default();
+        let copies = self.check(point, &ports)?;
+        let values = point.replace.map_or(&[][..], |(_, values)| values);
+        let replaced = ports.into_iter().zip(values.iter().map(|value| value.shallow_clone()));
+        let replaced: HashMap<_, _> = replaced.collect();
         let inputs = self.inputs.iter().zip(point.inputs).map(|(&id, input)| match copies {
             _ if replaced.contains_key(&Port::Value(id)) => Ok(input.shallow_clone()),
             copies => Ok(input.tile_rows(copies)?.into_inner()),
@@ -240,74 +238,27 @@ impl Native {
         }
     }
 
-    /// That the inputs are what they should be; how many rows they have.
-    fn check_inputs(&self, inputs: &[TorchTensor]) -> Result<usize> {
-        let places: Vec<_> = self.inputs.iter().map(|&id| &self.layers[id].place).collect();
-        if inputs.len() != places.len() {
-            let names: Vec<_> = places.iter().map(|place| place.name.as_str()).collect();
-            let expected = format!("{} tensors ({})", places.len(), names.join(", "));
-            return Err(Error::Shape {
-                place: "the model's inputs".into(),
-                expected,
-                found: vec![inputs.len()],
-            });
+    /// That a point's tensors are what they should be; how many times the inputs' rows the replaced values have.
+    fn check(&self, point: Point<'_, TorchTensor>, ports: &[Port]) -> Result<usize> {
+        let inputs: Vec<_> = self.inputs.iter().map(|&id| &self.layers[id].place).collect();
+        let at_cut: Vec<_> = ports.iter().map(|&port| self.place(port)).collect();
+        fn expected<'a>(places: &[&'a Place]) -> Vec<Expected<'a>> {
+            places.iter().map(|place| (place.name.as_str(), place.shape.as_ref())).collect()
         }
-        let rows = inputs.first().map_or(1, Tensor::rows);
-        for (place, input) in places.into_iter().zip(inputs) {
-            let what = format!("input {:?}", place.name);
-            self.check_value(&what, place, input)?;
-            if input.rows() != rows {
-                let expected = format!("{rows} rows, as the first input");
-                return Err(Error::Shape { place: what, expected, found: input.dims() });
+        let values = point.replace.map_or(&[][..], |(_, values)| values);
+        let given =
+            inputs.iter().zip(point.inputs).map(|(place, value)| (format!("input {:?}", place.name), value));
+        let put = at_cut.iter().zip(values);
+        let put = put.map(|(place, value)| (format!("the value to put at layer {:?}", place.name), value));
+        for (what, value) in given.chain(put) {
+            let (expected, found) =
+                ((kind(self.torch.precision()), self.torch.device()), (value.kind(), value.device()));
+            if expected != found {
+                let reason = format!("{what}: expected {expected:?}, found {found:?}");
+                return Err(Error::Backend { backend: BACKEND, reason });
             }
         }
-        Ok(rows)
-    }
-
-    /// That the values fit the cut; how many times `rows` they have.
-    fn check_replaced(&self, ports: &[Port], values: &[TorchTensor], rows: usize) -> Result<usize> {
-        if ports.len() != values.len() {
-            let (place, expected) =
-                ("the values to put at the cut".into(), format!("{} tensors", ports.len()));
-            return Err(Error::Shape { place, expected, found: vec![values.len()] });
-        }
-        let mut copies = None;
-        for (&port, value) in ports.iter().zip(values) {
-            let place = self.place(port);
-            let what = format!("the value to put at layer {:?}", place.name);
-            self.check_value(&what, place, value)?;
-            let (axis, each) = match &place.shape {
-                None => (0, 1),
-                Some(shape) => match shape.batch_axis().map(|axis| (axis, shape.0[axis])) {
-                    Some((axis, Dim::Batch(each))) => (axis, each),
-                    _ => {
-                        return Err(Error::Unsupported(format!("replacing the constant {:?}", place.name)));
-                    }
-                },
-            };
-            let given = value.dims().get(axis).map_or(0, |len| len / each);
-            if given == 0 || given % rows != 0 || copies.is_some_and(|copies| copies * rows != given) {
-                let expected = format!("the same whole multiple of {rows} rows everywhere");
-                return Err(Error::Shape { place: what, expected, found: value.dims() });
-            }
-            copies = Some(given / rows);
-        }
-        Ok(copies.unwrap_or(1))
-    }
-
-    fn check_value(&self, what: &str, place: &Place, value: &TorchTensor) -> Result<()> {
-        let (expected, found) =
-            ((kind(self.torch.precision()), self.torch.device()), (value.kind(), value.device()));
-        if expected != found {
-            let reason = format!("{what}: expected {expected:?}, found {found:?}");
-            return Err(Error::Backend { backend: BACKEND, reason });
-        }
-        match &place.shape {
-            Some(shape) if !shape.admits(&value.dims()) => {
-                Err(Error::Shape { place: what.into(), expected: shape.to_string(), found: value.dims() })
-            }
-            _ => Ok(()),
-        }
+        point.check(&expected(&inputs), &expected(&at_cut))
     }
 }
 

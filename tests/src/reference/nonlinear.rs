@@ -136,9 +136,24 @@ fn value(activation: Activation, x: f64) -> f64 {
         Activation::Abs => x.abs(),
         Activation::Exp => x.exp(),
         Activation::Sqrt => x.sqrt(),
+        Activation::Erf => erf(x),
         Activation::Neg => -x,
         other => panic!("BUG: the reference has no formula for {other:?}"),
     }
+}
+
+/// By the series of Abramowitz and Stegun 7.1.6, all of whose terms have the sign of `x`.
+fn erf(x: f64) -> f64 {
+    if x.is_nan() {
+        return x;
+    }
+    let (mut term, mut sum, mut odd) = (x, 0.0, 1.0);
+    while sum + term != sum {
+        sum += term;
+        odd += 2.0;
+        term *= 2.0 * x * x / odd;
+    }
+    2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp() * sum
 }
 
 fn derivative(activation: Activation, x: f64) -> f64 {
@@ -177,6 +192,7 @@ fn derivative(activation: Activation, x: f64) -> f64 {
         }
         Activation::Exp => x.exp(),
         Activation::Sqrt => 1.0 / (2.0 * x.sqrt()),
+        Activation::Erf => 2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp(),
         Activation::Neg => -1.0,
         other => panic!("BUG: the reference has no formula for {other:?}"),
     }

@@ -269,6 +269,7 @@ fn activations() -> Vec<OpCase> {
         ("softplus", Activation::Softplus),
         ("abs", Activation::Abs),
         ("exp", Activation::Exp),
+        ("erf", Activation::Erf),
         ("neg", Activation::Neg),
     ];
     let mut cases: Vec<_> =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use attr_core::methods::{Fitted, Lrp, Method, PatternAttribution, PatternNet, Start};
 use attr_core::{
-    Conv, Cut, Error, Graph, LayeredModel, Op, PatternKind, Patterns, Point, Qoi, Question, Tensor,
+    Conv, Cut, Error, Graph, LayeredModel, Node, Op, PatternKind, Patterns, Point, Qoi, Question, Tensor,
 };
 use attr_tests::networks::{Kind, RandomNetwork, single_layer};
 use attr_tests::sampling::uniform;
@@ -128,6 +128,15 @@ fn expected(
     patterns
 }
 
+/// The pattern of a layer, which may have another name in the model.
+fn pattern<'a, M: LayeredModel>(model: &M, patterns: &'a Patterns, layer: &str) -> &'a ArrayD<f64> {
+    &patterns.of[own_name(model.graph(), layer)]
+}
+
+fn own_name<'a>(model: &'a Graph, layer: &str) -> &'a str {
+    &model.node(model.find(layer).unwrap()).name
+}
+
 /// Batches of different sizes.
 fn batches(input: &ArrayD<f64>) -> impl Iterator<Item = attr_core::Result<Vec<ArrayD<f64>>>> + '_ {
     let rows = input.len_of(Axis(0)) as isize;
@@ -147,7 +156,7 @@ fn fitted_sample_by_sample() {
             let patterns = Patterns::fit(&model, kind, batches(&input))?;
             assert_eq!((patterns.rows, patterns.of.len()), (11, 1));
             let expected = expected(&case.op, &case.params, &input, kind, |_, y| y);
-            close(&patterns.of["layer"], &expected, Level::Quotient, adapter.precision)
+            close(pattern(&model, &patterns, "layer"), &expected, Level::Quotient, adapter.precision)
                 .map_err(|reason| format!("{kind}: {reason}"))?;
         }
         Ok(())
@@ -174,7 +183,7 @@ fn fitted_with_batch_norm() {
         for kind in KINDS {
             let patterns = Patterns::fit(&model, kind, batches(&input))?;
             let expected = expected(&conv.op, &params, &input, kind, normed);
-            close(&patterns.of["conv1"], &expected, Level::Quotient, adapter.precision)?;
+            close(pattern(&model, &patterns, "conv1"), &expected, Level::Quotient, adapter.precision)?;
         }
         Ok(())
     }
@@ -217,9 +226,10 @@ fn answer<M: LayeredModel>(
 }
 
 /// Patterns of the layers that have weights, made from these.
-fn made(net: &Graph, make: impl Fn(ArrayD<f64>) -> ArrayD<f64>) -> Fitted {
+fn made(model: &Graph, net: &Graph, make: impl Fn(ArrayD<f64>) -> ArrayD<f64>) -> Fitted {
     let weighted = net.nodes().iter().filter(|node| matches!(node.op, Op::Conv(_) | Op::Linear));
-    let of = weighted.map(|node| (node.name.clone(), make(net.params()[node.params[0]].to_f64().unwrap())));
+    let weight = |node: &Node| net.params()[node.params[0]].to_f64().unwrap();
+    let of = weighted.map(|node| (own_name(model, &node.name).to_string(), make(weight(node))));
     let of: BTreeMap<_, _> = of.collect();
     Fitted(Some(Arc::new(Patterns { kind: PatternKind::Linear, rows: 1, of })))
 }
@@ -230,10 +240,14 @@ fn the_gradient_in_disguise() {
     fn check<M: LayeredModel>(adapter: &Adapter<M>, case: &RandomNetwork) -> Outcome {
         let (model, input) = (adapter.model(&case.graph)?, case.inputs(3).remove(0));
         let gradient = answer(adapter, &model, &input, &attr_core::methods::Gradient {})?;
-        let net = PatternNet { patterns: made(&case.graph, |w| w), start: Start::One, project: false };
+        let net = PatternNet {
+            patterns: made(model.graph(), &case.graph, |w| w),
+            start: Start::One,
+            project: false,
+        };
         let found = answer(adapter, &model, &input, &net)?;
         close(&found, &gradient, Level::Attribution, adapter.precision)?;
-        let ones = made(&case.graph, |w| ArrayD::ones(w.raw_dim()));
+        let ones = made(model.graph(), &case.graph, |w| ArrayD::ones(w.raw_dim()));
         let attribution = PatternAttribution { patterns: ones, start: Start::One, project: false };
         let found = answer(adapter, &model, &input, &attribution)?;
         Ok(close(&found, &gradient, Level::Attribution, adapter.precision)?)
@@ -255,7 +269,7 @@ fn by_hand() {
             let kernel = |layer: &str| {
                 let node = case.graph.node(case.graph.find(layer).unwrap());
                 let weight = case.graph.params()[node.params[0]].to_f64().unwrap();
-                let pattern = &patterns.of[layer];
+                let pattern = pattern(&model, &patterns, layer);
                 if times_weights { pattern * &weight } else { pattern.clone() }
             };
             let (first, second) = (kernel("fc1"), kernel("fc2"));
@@ -357,7 +371,8 @@ fn what_is_missing() {
     let (model, inputs) = (adapter.model(&case.graph).unwrap(), case.inputs(2));
     let ask = |net: PatternNet| answer(&adapter, &model, &inputs[0], &net).unwrap_err().to_string();
     assert!(ask(PatternNet::default()).contains("attr patterns"));
-    let other = made(&RandomNetwork::new(Kind::Smooth, 1).graph, |w| w);
+    let other = RandomNetwork::new(Kind::Smooth, 1).graph;
+    let other = made(&other, &other, |w| w);
     let found = ask(PatternNet { patterns: other, ..PatternNet::default() });
     assert!(found.contains("\"fc1\"") && found.contains("[8, 6]"), "{found}");
     let mut method = Lrp::default();
@@ -370,7 +385,7 @@ fn what_is_missing() {
     assert!(empty.contains("no rows"), "{empty}");
     let up = RandomNetwork::new(Kind::UNet, 1);
     let model = adapter.model(&up.graph).unwrap();
-    let patterns = made(&up.graph, |w| w);
+    let patterns = made(&up.graph, &up.graph, |w| w);
     let error = answer(&adapter, &model, &up.inputs(1)[0], &PatternNet { patterns, ..PatternNet::default() });
     let error = error.unwrap_err().to_string();
     assert!(error.contains("\"up\"") && error.contains("pattern-net is not defined"), "{error}");

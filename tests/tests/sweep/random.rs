@@ -17,7 +17,7 @@ fn every_layer_of_random_networks() {
         let (expected_at, found_at) = (reference().tensors(&arrays)?, adapter.tensors(&arrays)?);
         let logits = network.graph.logits(network.graph.outputs()[0]);
         let below: Vec<_> = (0..=logits).collect();
-        let from = Cut::several(below.iter().copied());
+        let from = Cut::several(below.iter().map(|&id| network.graph.node(id).name.as_str()));
         let expected = gradient_by(&expected, &expected_at, &from)?;
         let found = gradient_by(&found, &found_at, &from)?;
         for (id, (found, expected)) in found.into_iter().zip(expected).enumerate() {

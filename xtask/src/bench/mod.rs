@@ -13,6 +13,7 @@ mod input_gradient;
 mod integrated_gradients;
 mod peers;
 mod relevance;
+mod tensorflow;
 
 /// How often each side is run, in turn.
 const ROUNDS: usize = 3;
@@ -22,11 +23,12 @@ const THREADS: &str = "2";
 
 /// Prints the tables, and writes them to `target/bench.md`.
 pub(crate) fn run(cache: &Cache) -> Result<(), Box<dyn Error>> {
-    let python = peers::set_up(cache)?;
+    let python = peers::set_up(cache, &peers::TORCH)?;
     let tables = [
         input_gradient::table(&python)?,
         integrated_gradients::table(cache, &python)?,
         relevance::table(cache, &python)?,
+        tensorflow::table(cache, &python)?,
     ]
     .join("\n");
     print!("\n{tables}");

@@ -10,7 +10,7 @@ use super::peers::call;
 use super::{ROUNDS, THREADS};
 use crate::cache::Cache;
 use crate::demo::{built, root};
-use crate::libtorch;
+use crate::framework::LIBTORCH;
 
 const RULES: &str = "epsilon-plus-flat";
 
@@ -19,7 +19,7 @@ const REPEATS: &str = "3";
 
 /// Measures the table.
 pub(super) fn table(cache: &Cache, python: &Path) -> Result<String, Box<dyn Error>> {
-    let (name, value) = libtorch::set_up(cache)?;
+    let (name, value) = LIBTORCH.set_up(cache)?;
     for (package, example) in [("attr-candle", "vgg16"), ("attr-torch", "integrated_gradients")] {
         let build = ["build", "--release", "--package", package, "--example", example];
         call(Command::new(env!("CARGO")).args(build).env(name, &value).current_dir(root()))?;

@@ -86,7 +86,7 @@ pub(crate) fn fill(
     for Asked { method, title, settings } in methods {
         let answer = question
             .ask(model, inputs, method, settings)
-            .and_then(|explanation| Ok((Maps::new(&explanation.attribution.values, inputs)?, explanation)));
+            .and_then(|explanation| Ok((Maps::new(&explanation)?, explanation)));
         match answer {
             Ok((maps, explanation)) => {
                 if grid.columns.is_empty() {

@@ -82,5 +82,6 @@ fn digits() -> Result<Inputs> {
     let array = all.slice_axis(Axis(0), Slice::new(0, None, each as isize)).to_owned();
     // What the network says about a digit is enough beside its picture.
     let rows = vec![String::new(); array.len_of(Axis(0))];
-    Ok(Inputs { arrays: vec![array], rows, preparation: None, labels: Labels::from_lines(LABELS) })
+    let labels = Labels::from_lines(LABELS);
+    Ok(Inputs { arrays: vec![array], rows, channel_axis: 1, preparation: None, labels })
 }

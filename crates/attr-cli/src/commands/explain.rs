@@ -62,7 +62,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         explanation.attribution.evidence.notes.push(note);
     }
     explanation.attribution.evidence.notes.extend(patterns.map(|read| read.note));
-    if question.is_about_classes() && question.target != Qoi::PredictedClass {
+    let is_of_its_own = question.is_about_classes() && question.target != Qoi::PredictedClass;
+    if is_of_its_own && prediction::has_classes(&model)? {
         print_predictions(&model, &inputs)?;
     }
     terminal::print(&evidence::summary(&explanation, &question, &inputs))?;
@@ -105,7 +106,7 @@ fn draw(
     view: &View,
     plain: bool,
 ) -> Result<attr_viz::RgbImage> {
-    let maps = Maps::new(&explanation.attribution.values, inputs)?;
+    let maps = Maps::new(explanation)?;
     if plain {
         return match maps.rows.len() {
             1 => view.plain(&maps, 0),

@@ -98,6 +98,19 @@ fn numbers(dims: &[usize]) -> ArrayD<f64> {
     })
 }
 
+/// Of the largest number.
+#[allow(dead_code)] // Not every test file compares arrays.
+pub(crate) const TOLERANCE: f32 = 1e-5;
+
+/// That no number is further away than the tolerance.
+#[allow(dead_code)] // Likewise.
+pub(crate) fn assert_close(found: &ArrayD<f32>, expected: &ArrayD<f32>, what: &str) {
+    assert_eq!(found.shape(), expected.shape(), "{what}");
+    let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    let worst = found.iter().zip(expected).fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs()));
+    assert!(worst <= TOLERANCE * largest, "{what}: {worst:e} beside {largest:e}");
+}
+
 fn weight<D: Dimension>(graph: &mut Graph, array: Array<f64, D>) -> usize {
     graph.param(array.mapv(|x| x as f32))
 }

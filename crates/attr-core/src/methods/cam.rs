@@ -115,7 +115,9 @@ impl<M: LayeredModel> Method<M> for GuidedGradCam {
         let [map_of_layer] = &map.values[..] else {
             return Err(Error::Unsupported("guided-grad-cam of several layers at once: name one".into()));
         };
-        let values = guided.values.iter().map(|value| match value.dims().len() {
+        let axes = question.channel_axes(&Cut::input())?;
+        let values = guided.values.iter().zip(axes).map(|(value, channels)| match value.dims().len() {
+            4 if channels == 3 => value.mul(&map_of_layer.permute(&[0, 2, 3, 1])?),
             4 => value.mul(map_of_layer),
             _ => Err(Error::Shape {
                 place: "the model's inputs".into(),

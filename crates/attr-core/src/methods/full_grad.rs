@@ -6,7 +6,8 @@ use crate::question::join;
 use crate::tensor::row_max;
 use crate::walk::{Layer, Outcome, Pass, add_into, answer};
 use crate::{
-    Activation, Attribution, Distribution, Doi, LayeredModel, Noise, Op, Point, Question, Result, Tensor,
+    Activation, Attribution, Distribution, Doi, Graph, LayeredModel, Noise, Op, Point, Question, Result,
+    Tensor,
 };
 
 /// FullGrad: the quantity taken apart into what each input and what each bias contributes, `f = x . df/dx + sum over
@@ -129,10 +130,11 @@ impl<T: Tensor> Decomposition<T> {
 
 impl<M: LayeredModel> Method<M> for FullGrad {
     fn attribute(&self, question: &Question<'_, M>) -> Result<Attribution<M::Tensor>> {
+        let axes = Axes::new(question)?;
         answer(question, "fullgrad", self, 2, Some(LAW), &mut |pass| {
             let terms = decompose(pass)?;
-            let maps = terms.inputs.iter().map(psi).collect::<Result<Vec<_>>>()?;
-            let values = picture(maps, terms.biases.iter().map(|(_, term)| term), self.upsampling)?;
+            let maps = axes.lower(&terms.inputs)?.iter().map(psi).collect::<Result<Vec<_>>>()?;
+            let values = picture(maps, axes.layers(&terms.biases)?.iter(), self.upsampling)?;
             Ok(Outcome { residual: Some(terms.residual), ..Outcome::of(values) })
         })
     }
@@ -140,6 +142,7 @@ impl<M: LayeredModel> Method<M> for FullGrad {
 
 impl<M: LayeredModel> Method<M> for SimpleFullGrad {
     fn attribute(&self, question: &Question<'_, M>) -> Result<Attribution<M::Tensor>> {
+        let axes = Axes::new(question)?;
         answer(question, "simple-fullgrad", self, 2, None, &mut |pass| {
             let mut signals = Vec::new();
             let gradients = pass.back(pass.cotangents.clone(), &mut |layer, signal| {
@@ -148,7 +151,7 @@ impl<M: LayeredModel> Method<M> for SimpleFullGrad {
                 }
                 layer.vjp(signal)
             })?;
-            let maps = gradients.iter().map(psi).collect::<Result<Vec<_>>>()?;
+            let maps = axes.lower(&gradients)?.iter().map(psi).collect::<Result<Vec<_>>>()?;
             Ok(Outcome::of(picture(maps, signals.iter(), self.upsampling)?))
         })
     }
@@ -163,6 +166,7 @@ impl<M: LayeredModel> Method<M> for SmoothFullGrad {
             samples: self.samples,
             seed: self.seed,
         };
+        let axes = Axes::new(question)?;
         answer(question, "smooth-fullgrad", self, 2, None, &mut |pass| {
             // The class is that of the input itself, whatever the noise does to it.
             let pinned = pass.pinned()?;
@@ -175,10 +179,10 @@ impl<M: LayeredModel> Method<M> for SmoothFullGrad {
                 let noisy = pass.at(point, pinned.as_deref())?;
                 let terms = decompose(&noisy)?;
                 biases.resize(terms.biases.len(), None);
-                for (sum, term) in inputs.iter_mut().zip(terms.inputs) {
+                for (sum, term) in inputs.iter_mut().zip(axes.lower(&terms.inputs)?) {
                     add_into(sum, term)?;
                 }
-                for (sum, (_, term)) in biases.iter_mut().zip(terms.biases) {
+                for (sum, term) in biases.iter_mut().zip(axes.layers(&terms.biases)?) {
                     add_into(sum, term)?;
                 }
             }
@@ -259,6 +263,36 @@ fn at_zero<M: LayeredModel>(layer: &Layer<'_, M>, signal: &M::Tensor) -> Result<
     let inputs = inputs.collect::<Result<Vec<_>>>()?;
     let refs: Vec<_> = inputs.iter().collect();
     layer.walk.model.layer_forward(layer.op(), &refs, &layer.params())?.mul(signal).map(Some)
+}
+
+/// Where channels are which are not on axis 1.
+struct Axes<'a> {
+    graph: &'a Graph,
+    lower: Vec<usize>,
+}
+
+impl<'a> Axes<'a> {
+    fn new<M: LayeredModel>(question: &'a Question<'_, M>) -> Result<Self> {
+        Ok(Axes { graph: question.model.graph(), lower: question.channel_axes(&question.slice.from)? })
+    }
+
+    /// Values at the lower cut with their channels on axis 1.
+    fn lower<T: Tensor>(&self, values: &[T]) -> Result<Vec<T>> {
+        values.iter().zip(&self.lower).map(|(value, &axis)| channels_second(value, axis)).collect()
+    }
+
+    /// Values of layers, likewise.
+    fn layers<T: Tensor>(&self, values: &[(String, T)]) -> Result<Vec<T>> {
+        let axis = |name: &str| self.graph.find(name).map_or(1, |id| self.graph.channel_axis(id));
+        values.iter().map(|(name, value)| channels_second(value, axis(name))).collect()
+    }
+}
+
+fn channels_second<T: Tensor>(value: &T, axis: usize) -> Result<T> {
+    if axis != 3 || !has_two_spatial_axes(value) {
+        return Ok(value.clone());
+    }
+    value.permute(&[0, 3, 1, 2])
 }
 
 /// The maps of the lower cut with those of all layers that have two spatial axes.

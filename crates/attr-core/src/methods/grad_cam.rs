@@ -3,7 +3,7 @@ use super::gradient::gradient;
 use crate::parameter::{Parameters, names, parameters};
 use crate::resample::resize;
 use crate::{
-    Attribution, Coordinates, Cut, Dim, Error, Interpolation, ModelWrapper, Place, Question, Result,
+    At, Attribution, Coordinates, Cut, Dim, Error, Interpolation, ModelWrapper, Place, Question, Result,
 };
 use crate::{Shape, Slice, Tensor};
 
@@ -84,10 +84,10 @@ impl GradCam {
         name: &str,
         method: &dyn Parameters,
     ) -> Result<Attribution<M::Tensor>> {
-        let channels = asked.slice.from.channel_axis;
+        let axes = asked.channel_axes(&asked.slice.from)?;
         let answer = gradient(asked, name, method)?;
-        let size = input_size(question);
-        let map = |(features, gradient): (&M::Tensor, &M::Tensor)| {
+        let size = input_size(question)?;
+        let map = |((features, gradient), channels): ((&M::Tensor, &M::Tensor), usize)| {
             let dims = features.dims();
             if channels == 0 || channels >= dims.len() {
                 return Err(Error::Shape {
@@ -109,7 +109,8 @@ impl GradCam {
                 _ => Ok(sum),
             }
         };
-        let values = answer.values.iter().zip(&answer.gradients).map(map).collect::<Result<_>>()?;
+        let pairs = answer.values.iter().zip(&answer.gradients);
+        let values = pairs.zip(axes).map(map).collect::<Result<_>>()?;
         Attribution::new(values, answer.evidence)
     }
 }
@@ -130,7 +131,7 @@ impl Upsampling {
 /// The slice from the layer that the question names, or from the last one with spatial extent.
 pub(super) fn layer<M: ModelWrapper>(question: &Question<'_, M>) -> Result<Slice> {
     let mut slice = question.slice.clone();
-    if slice.from == Cut::input() {
+    if slice.from.at == At::Input {
         slice.from = last_spatial(question.model)?;
     }
     Ok(slice)
@@ -138,24 +139,31 @@ pub(super) fn layer<M: ModelWrapper>(question: &Question<'_, M>) -> Result<Slice
 
 /// The last layer with spatial extent that leads to the output.
 fn last_spatial<M: ModelWrapper>(model: &M) -> Result<Cut> {
-    let spatial = |place: &Place| {
-        place.leads_to_output && place.kind != "input" && place.shape.as_ref().is_some_and(has_extent)
+    let spatial = |(index, place): &(usize, Place)| {
+        let channels = || model.channel_axes(&Cut::index(*index)).ok()?.first().copied();
+        let shape = place.shape.as_ref().filter(|_| place.leads_to_output && place.kind != "input");
+        shape.is_some_and(|shape| has_extent(shape, channels().unwrap_or(1)))
     };
-    match model.layers().into_iter().rev().find(spatial) {
-        Some(place) => Ok(Cut::layer(place.name)),
+    match model.layers().into_iter().enumerate().rev().find(spatial) {
+        Some((_, place)) => Ok(Cut::layer(place.name)),
         None => Err(Error::Unsupported(
             "grad-cam without a layer: no layer with spatial extent is known; name one".into(),
         )),
     }
 }
 
-fn has_extent(shape: &Shape) -> bool {
-    let one = |dim: &Dim| *dim == Dim::Fixed(1);
-    shape.rank() >= 4 && shape.is_batch_first() && !shape.0[2..].iter().all(one)
+fn has_extent(shape: &Shape, channels: usize) -> bool {
+    let one = |(axis, dim): (usize, &Dim)| axis == 0 || axis == channels || *dim == Dim::Fixed(1);
+    shape.rank() >= 4 && shape.is_batch_first() && !shape.0.iter().enumerate().all(one)
 }
 
 /// The size of the first input with two spatial axes, if there is one.
-fn input_size<M: ModelWrapper>(question: &Question<'_, M>) -> Option<Vec<usize>> {
-    let image = question.inputs.iter().map(Tensor::dims).find(|dims| dims.len() == 4);
-    image.map(|dims| dims[2..].to_vec())
+fn input_size<M: ModelWrapper>(question: &Question<'_, M>) -> Result<Option<Vec<usize>>> {
+    let axes = question.channel_axes(&Cut::input())?;
+    let mut images = question.inputs.iter().map(Tensor::dims).zip(axes);
+    let image = images.find(|(dims, _)| dims.len() == 4);
+    Ok(image.map(|(mut dims, channels)| {
+        dims.remove(channels);
+        dims.split_off(1)
+    }))
 }

@@ -12,9 +12,10 @@ use crate::{Attribution, Baseline, Error, ModelWrapper, Point, Question, Result,
 /// Occlusion: by how much the quantity falls when a window of the value at the lower cut is replaced by the
 /// baseline; where windows overlap, the mean over those that cover an entry (Zeiler and Fergus 2013).
 ///
-/// Windows slide over the last axes, as many as the window has lengths: without more words over all axes
-/// behind the channel, or the only axis there is. Leading axes are covered together and have length 1 in
-/// the result: an image `[B, C, H, W]` gives `[B, 1, H, W]`. A last window that reaches over the edge is cut.
+/// Windows slide over the last axes, the channel counted as the first, as many as the window has lengths: without
+/// more words over all axes but the channel, or the only axis there is. The others are covered together and have
+/// length 1 in the result: an image `[B, C, H, W]` gives `[B, 1, H, W]`, an image `[B, H, W, C]` whose channels are
+/// known to be last `[B, H, W, 1]`. A last window that reaches over the edge is cut.
 #[derive(Debug, Clone)]
 pub struct Occlusion {
     /// The window: one length for all axes, or one an axis (`15` or `3x15x15`); 15.
@@ -83,8 +84,11 @@ impl<M: ModelWrapper> Method<M> for Occlusion {
         let ground = Ground::new(question, cut)?;
         let baseline = self.baseline.at(&ground.values)?;
         let mut evidence = ground.evidence(question, "occlusion", self.parameters())?;
-        let windows = (0..ground.values.len())
-            .map(|tensor| self.windows(tensor, &ground.values[tensor].dims()))
+        let dims: Vec<_> = ground.values.iter().map(Tensor::dims).collect();
+        let channels = question.channel_axes(cut)?;
+        let slid: Vec<_> = dims.iter().zip(channels).map(|(dims, axis)| self.slid(dims, axis)).collect();
+        let windows = (0..dims.len())
+            .map(|tensor| self.windows(tensor, &dims[tensor], &slid[tensor]))
             .collect::<Result<Vec<_>>>()?
             .concat();
         let rows = question.rows();
@@ -92,7 +96,8 @@ impl<M: ModelWrapper> Method<M> for Occlusion {
         let mut chunk = question.run.chunk_rows(question.model.row_bytes(), total)?;
         chunk = if chunk > rows { chunk - chunk % rows } else { chunk };
 
-        let mut sums: Vec<_> = ground.values.iter().map(|value| Sum::new(self, &value.dims())).collect();
+        let mut sums: Vec<_> =
+            dims.iter().zip(&slid).map(|(dims, slid)| Sum::new(self.share, dims, slid)).collect();
         for start in (0..total).step_by(chunk) {
             let end = total.min(start + chunk);
             let (mut inputs, mut covered, mut seen) = (Vec::new(), Vec::new(), Vec::new());
@@ -125,23 +130,24 @@ impl<M: ModelWrapper> Method<M> for Occlusion {
 
 impl Occlusion {
     /// The windows over one tensor, row by row, cut at the edges.
-    fn windows(&self, tensor: usize, dims: &[usize]) -> Result<Vec<Window>> {
-        let axes = self.axes(dims);
-        let window = self.window.for_axes("window", axes)?;
-        let stride = self.stride.for_axes("stride", axes)?;
-        let sizes = &dims[dims.len() - axes..];
+    fn windows(&self, tensor: usize, dims: &[usize], slid: &[usize]) -> Result<Vec<Window>> {
+        let window = self.window.for_axes("window", slid.len())?;
+        let stride = self.stride.for_axes("stride", slid.len())?;
+        let sizes: Vec<_> = slid.iter().map(|&axis| dims[axis]).collect();
         let starts = |axis: usize| -> Vec<_> {
             let windows = sizes[axis].saturating_sub(window[axis]).div_ceil(stride[axis]) + 1;
             // A stride far beyond the window may step over the edge.
             (0..windows).map(|i| i.saturating_mul(stride[axis])).take_while(|&i| i < sizes[axis]).collect()
         };
-        let lead = dims.len() - axes;
-        let mut windows = vec![Window { tensor, lead, parts: vec![(0, 1); lead] }];
-        for axis in 0..axes {
+        let mut windows = vec![Window { tensor, slid: slid.to_vec(), parts: vec![(0, 1); dims.len()] }];
+        for axis in 0..slid.len() {
             let extend = |window_so_far: &Window| {
                 let cut = |start: usize| (start, sizes[axis].min(start.saturating_add(window[axis])));
-                let parts = |start| [&window_so_far.parts[..], &[cut(start)]].concat();
-                let grown = |start| Window { tensor, lead, parts: parts(start) };
+                let grown = |start| {
+                    let mut grown = window_so_far.clone();
+                    grown.parts[slid[axis]] = cut(start);
+                    grown
+                };
                 starts(axis).into_iter().map(grown).collect::<Vec<_>>()
             };
             windows = windows.iter().flat_map(extend).collect();
@@ -149,20 +155,26 @@ impl Occlusion {
         Ok(windows)
     }
 
-    /// Over how many of the last axes windows slide.
-    fn axes(&self, dims: &[usize]) -> usize {
+    /// The axes that windows slide over.
+    fn slid(&self, dims: &[usize], channels: usize) -> Vec<usize> {
         let row = dims.len().saturating_sub(1);
         let wanted = self.window.0.len().max(self.stride.0.len());
-        if wanted > 1 { wanted.min(row) } else { row.saturating_sub(1).max(row.min(1)) }
+        let count = if wanted > 1 { wanted.min(row) } else { row.saturating_sub(1).max(row.min(1)) };
+        let mut axes: Vec<_> = (1..dims.len()).filter(|&axis| axis != channels).collect();
+        if channels < dims.len() {
+            axes.insert(0, channels);
+        }
+        axes.split_off(axes.len() - count)
     }
 }
 
-/// One window over one tensor: along each axis of `[1, ...]` from where to where; leading axes are `0..1`.
+/// One window over one tensor: along each axis of `[1, ...]` from where to where; those that it does not slide over
+/// are `0..1`.
 #[derive(Debug, Clone)]
 struct Window {
     tensor: usize,
-    /// How many leading axes are covered together.
-    lead: usize,
+    /// The axes that are not covered together.
+    slid: Vec<usize>,
     parts: Vec<(usize, usize)>,
 }
 
@@ -185,7 +197,7 @@ impl Window {
     }
 
     fn cover<T: Tensor>(&self, value: &T, baseline: &T) -> Result<T> {
-        let broadcast = |(axis, n)| if axis < self.lead { 1 } else { n };
+        let broadcast = |(axis, n)| if self.slid.contains(&axis) { n } else { 1 };
         let sizes: Vec<_> = value.dims().into_iter().enumerate().map(broadcast).collect();
         let mask = value.like(&self.mask(&sizes))?;
         value.add(&baseline.sub(value)?.mul(&mask)?)
@@ -200,12 +212,10 @@ struct Sum {
 }
 
 impl Sum {
-    fn new(method: &Occlusion, dims: &[usize]) -> Self {
-        let axes = method.axes(dims);
-        let lead = dims.len() - axes;
-        let sizes: Vec<_> =
-            dims.iter().enumerate().map(|(i, &n)| if i == 0 || i >= lead { n } else { 1 }).collect();
-        Sum { falls: ArrayD::zeros(sizes.clone()), covered: ArrayD::zeros(sizes), share: method.share }
+    fn new(share: bool, dims: &[usize], slid: &[usize]) -> Self {
+        let kept = |(axis, &n): (usize, &usize)| if axis == 0 || slid.contains(&axis) { n } else { 1 };
+        let sizes: Vec<_> = dims.iter().enumerate().map(kept).collect();
+        Sum { falls: ArrayD::zeros(sizes.clone()), covered: ArrayD::zeros(sizes), share }
     }
 
     fn add(&mut self, window: &Window, row: usize, fall: f64) {

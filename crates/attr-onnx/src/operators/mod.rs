@@ -29,6 +29,7 @@ const OPERATORS: &[(&str, Operator)] = &[
     ("ConvTranspose", windows::conv_transpose),
     ("Div", |g, n| binary(g, n, Op::Div)),
     ("Dropout", dropout),
+    ("Erf", |g, n| activation(g, n, Activation::Erf)),
     ("Exp", |g, n| activation(g, n, Activation::Exp)),
     ("Flatten", moves::flatten),
     ("Gemm", gemm),

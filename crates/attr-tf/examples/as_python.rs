@@ -103,5 +103,5 @@ fn difference(found: &ArrayD<f64>, expected: &ArrayD<f64>) -> f64 {
         return f64::INFINITY;
     }
     let most = expected.iter().fold(0.0f64, |most, x| most.max(x.abs()));
-    found.iter().zip(expected).fold(0.0, |off, (a, b)| off.max((a - b).abs())) / most
+    found.iter().zip(expected).fold(0.0f64, |off, (a, b)| off.max((a - b).abs())) / most
 }

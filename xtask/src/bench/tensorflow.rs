@@ -18,6 +18,9 @@ const EXAMPLE: &str = "integrated_gradients_tf";
 /// How many points are one call in Python: all are tried in the first round, the fastest is kept.
 const BATCHES: [&str; 3] = ["5", "10", "25"];
 
+/// Rows of one chunk here, the fastest of a few.
+const ROWS: &str = "10";
+
 /// Repeats a round.
 const REPEATS: &str = "1";
 
@@ -36,7 +39,7 @@ pub(super) fn table(cache: &Cache, torch: &Path) -> Result<String, Box<dyn Error
     for (kind, model) in [("SavedModel", &saved), ("layer graph", &export(cache, torch, "vgg16")?)] {
         let ours = |round| {
             println!("integrated gradients on TensorFlow, {kind}, round {round} of {ROUNDS}");
-            measure(Command::new(&example).arg(model).args([REPEATS, THREADS]).env(name, &value))
+            measure(Command::new(&example).arg(model).args([REPEATS, THREADS, ROWS]).env(name, &value))
         };
         let theirs = |batch: &str| {
             println!("tf.function with {batch} points a call");

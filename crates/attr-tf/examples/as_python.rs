@@ -3,6 +3,9 @@
 //! `cargo run --release -p attr-tf --example as_python -- FOLDER`, where the folder holds pairs of a SavedModel `NAME` and
 //! `NAME.npz`, as `python xtask/python/tensorflow_fixtures.py FOLDER` writes them. Each is run as it is, and by the layers
 //! that are recognised in it. The figures are the largest difference, relative to the largest number.
+//!
+//! Set `TF_ENABLE_ONEDNN_OPTS=0`, as the script does: other kernels round otherwise, which carries some of a network's
+//! millions of units over their kinks, and gradients differ by percents.
 
 use std::collections::BTreeMap;
 use std::path::Path;

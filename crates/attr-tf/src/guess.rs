@@ -34,25 +34,21 @@ impl Guess {
         between: (&Cut, &Cut),
         cotangent: &mut dyn FnMut(&[TfTensor]) -> Result<Vec<TfTensor>>,
     ) -> Result<(Vec<TfTensor>, Vec<TfTensor>)> {
-        let upper = plan.upper;
-        if let Some(guess) = self.next(plan, between, given)? {
-            let (mut values, gradients) = plan.both(given, &guess)?;
-            let at_from = values.split_off(upper);
-            let cotangents = cotangent(&values)?;
-            check(&values, &cotangents)?;
-            self.see(between, &cotangents)?;
-            let is_right = arrays(&guess)? == arrays(&cotangents)?;
-            if is_right {
-                return Ok((at_from, gradients));
-            }
-            let (_, kept) = plan.there(given)?;
-            return Ok((at_from, plan.back(given, &kept, &cotangents)?));
-        }
-        let (mut values, kept) = plan.there(given)?;
-        let at_from = values.split_off(upper);
+        let guess = self.next(plan, between, given)?;
+        // The second is the derivatives, if the guess is right, or else what was kept to find them.
+        let (mut values, second) = match &guess {
+            Some(guess) => plan.both(given, guess)?,
+            None => plan.there(given)?,
+        };
+        let at_from = values.split_off(plan.upper);
         let cotangents = cotangent(&values)?;
         check(&values, &cotangents)?;
         self.see(between, &cotangents)?;
+        let kept = match guess {
+            Some(guess) if arrays(&guess)? == arrays(&cotangents)? => return Ok((at_from, second)),
+            Some(_) => plan.there(given)?.1,
+            None => second,
+        };
         Ok((at_from, plan.back(given, &kept, &cotangents)?))
     }
 

@@ -288,7 +288,7 @@ fn is_called(graph: &Graph, id: NodeId, pattern: &str) -> bool {
 }
 
 /// Whether a name is of a pattern, in which `*` stands for any number of letters.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {

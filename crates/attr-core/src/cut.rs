@@ -1,5 +1,8 @@
 //! Where a network is cut, and the slice between two cuts.
 
+use std::collections::HashSet;
+
+use crate::composite::matches;
 use crate::{Error, Graph, NodeId, Result};
 
 /// A place in a network: which layer, before or after it, and which axis is its channel.
@@ -33,7 +36,8 @@ pub enum At {
     Logits,
     /// All outputs of the model.
     Output,
-    /// A layer by its name, or by a unique end of its name behind a `/` or `.`.
+    /// A layer by its name, by an end of its name behind a `/` or `.`, or by a pattern in which `*` stands for any
+    /// number of letters; both must be of one layer alone.
     Layer(String),
     /// A layer by its index in the model's order.
     Index(usize),
@@ -191,8 +195,7 @@ impl Graph {
             At::Output => self.outputs().to_vec(),
             At::Logits => vec![self.logits(self.outputs()[0])],
             At::Layer(name) => {
-                let names = || self.nodes().iter().map(|node| node.name.as_str()).collect::<Vec<_>>();
-                vec![self.find(name).map_or_else(|| find_layer(name, &names()), Ok)?]
+                vec![self.find(name).map_or_else(|| find_among(name, &self.names()), Ok)?]
             }
             At::Index(index) if *index < self.nodes().len() => vec![*index],
             At::Index(index) => {
@@ -209,6 +212,14 @@ impl Graph {
             .collect())
     }
 
+    /// Every layer by its name, then by its other names.
+    fn names(&self) -> Vec<(NodeId, &str)> {
+        let mut others: Vec<_> = self.other_names().collect();
+        others.sort_unstable();
+        let own = self.nodes().iter().map(|node| node.name.as_str()).enumerate();
+        own.chain(others).collect()
+    }
+
     /// The layer whose value is seen at a port.
     pub(crate) fn source(&self, port: Port) -> NodeId {
         match port {
@@ -218,32 +229,46 @@ impl Graph {
     }
 }
 
-/// Which of these layers has this name, or is the only one whose name ends with it behind a `/` or `.`.
+/// Which of these layers has this name, or is the only one whose name ends with it behind a `/` or `.`, or is the
+/// only one of a pattern in which `*` stands for any number of letters.
 ///
 /// # Errors
 ///
 /// [`Error::UnknownLayer`] with the names that are like it, or with those there are.
 pub fn find_layer(name: &str, names: &[&str]) -> Result<usize> {
-    if let Some(id) = names.iter().position(|full| *full == name) {
-        return Ok(id);
+    find_among(name, &names.iter().copied().enumerate().collect::<Vec<_>>())
+}
+
+/// The same for layers by number, which may have several names each.
+fn find_among(name: &str, layers: &[(usize, &str)]) -> Result<usize> {
+    if let Some((id, _)) = layers.iter().find(|(_, full)| *full == name) {
+        return Ok(*id);
     }
     let ends_with = |full: &str| {
         full.strip_suffix(name).is_some_and(|rest| rest.ends_with(['/', '.'])) && !name.is_empty()
     };
-    let found: Vec<_> = (0..names.len()).filter(|&id| ends_with(names[id])).collect();
-    if let [id] = found[..] {
-        return Ok(id);
+    let is_meant = |full: &str| match name.contains('*') {
+        true => matches(name, full),
+        false => ends_with(full),
+    };
+    // One name a layer: the first.
+    let of = |is: &dyn Fn(&str) -> bool| {
+        let mut found: Vec<_> = layers.iter().filter(|(_, full)| is(full)).collect();
+        let mut seen = HashSet::new();
+        found.retain(|(id, _)| seen.insert(*id));
+        found
+    };
+    let found = of(&is_meant);
+    if let [(id, _)] = found[..] {
+        return Ok(*id);
     }
     let contains = |full: &str| full.to_lowercase().contains(&name.to_lowercase());
-    let like: Vec<_> = match found.is_empty() {
-        false => found,
-        true => (0..names.len()).filter(|&id| contains(names[id])).collect(),
-    };
+    let like = if found.is_empty() { of(&contains) } else { found };
     let (intro, shown) = match like.is_empty() {
         false => ("did you mean", like),
-        true => ("there are", (0..names.len()).collect()),
+        true => ("there are", of(&|_| true)),
     };
-    let list: Vec<_> = shown.iter().take(12).map(|&id| format!("{:?}", names[id])).collect();
+    let list: Vec<_> = shown.iter().take(12).map(|(_, full)| format!("{full:?}")).collect();
     let more = if shown.len() > 12 { format!(" and {} more", shown.len() - 12) } else { String::new() };
     Err(Error::UnknownLayer {
         wanted: format!("{name:?}"),

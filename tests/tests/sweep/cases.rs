@@ -41,6 +41,8 @@ pub(crate) fn forward_cases() -> Vec<Sweep> {
         ),
         sweep("a unique end of a name", shared_reader(), rows(&[[3.0, -1.0]]))
             .forward("double", &[rows(&[[6.0, 0.0]])]),
+        sweep("a pattern of one layer", shared_reader(), rows(&[[3.0, -1.0]]))
+            .forward("*dou*e", &[rows(&[[6.0, 0.0]])]),
         sweep("a whole name that is also an end", shared_reader(), rows(&[[3.0, -1.0]]))
             .forward("sum", &[rows(&[[15.0, 0.0]])]),
     ]

@@ -15,6 +15,9 @@ pub(crate) fn cases() -> Vec<Sweep> {
             .fails(forward("DENSE"), &["\"DENSE\"", "did you mean", "\"dense1\", \"dense2\""]),
         sweep("ambiguous end of a name", shared_reader(), two())
             .fails(forward("relu"), &["\"relu\"", "\"block/relu\", \"other.relu\""]),
+        sweep("ambiguous pattern", shared_reader(), two())
+            .fails(forward("*relu"), &["\"*relu\"", "did you mean", "\"block/relu\", \"other.relu\""]),
+        sweep("pattern of nothing", trulens(), two()).fails(forward("conv*"), &["\"conv*\"", "there are"]),
         sweep("empty name", trulens(), two()).fails(forward(""), &["no layer \"\""]),
         sweep("unknown index", trulens(), two()).fails(forward(6), &["no layer 6", "0 to 5"]),
         sweep("unknown layer among several", trulens(), two())

@@ -5,6 +5,7 @@
 
 mod conv;
 pub(crate) mod elementwise;
+mod gather;
 pub(crate) mod host;
 mod linear;
 mod pad;
@@ -17,7 +18,7 @@ mod softmax;
 mod taps;
 mod tiling;
 
-use attr_core::{Error, Kernels, Op, Param, Precision, Result, Saves, Shape, Vjp};
+use attr_core::{Error, Kernels, Op, Param, Precision, Result, Saves, Shape, Vjp, derived};
 use candle_core::{Device, Tensor};
 use ndarray::ArrayD;
 
@@ -105,10 +106,16 @@ impl Kernels for Candle {
     }
 
     fn forward(&self, op: &Op, inputs: &[&CandleTensor], params: &[&CandleTensor]) -> Result<CandleTensor> {
-        forward(op, inputs, params).map(CandleTensor).map_err(convert)
+        match derived::has_forward(op) {
+            true => derived::forward(self, op, inputs, params),
+            false => forward(op, inputs, params).map(CandleTensor).map_err(convert),
+        }
     }
 
     fn vjp(&self, op: &Op, call: Vjp<'_, CandleTensor>) -> Result<Vec<Option<CandleTensor>>> {
+        if derived::has_vjp(op) {
+            return derived::vjp(self, op, call);
+        }
         let cotangents = (0..call.input_dims.len())
             .map(|slot| call.wanted[slot].then(|| cotangent(op, &call, slot).map(CandleTensor)).transpose());
         cotangents.collect::<candle_core::Result<_>>().map_err(convert)
@@ -141,7 +148,15 @@ fn known(op: &Op) -> Option<String> {
         | Op::Transpose { .. }
         | Op::Slice { .. }
         | Op::Pad { .. }
-        | Op::Resize(_) => None,
+        | Op::Resize(_)
+        | Op::Power
+        | Op::Maximum
+        | Op::Minimum
+        | Op::Compare(_)
+        | Op::Where
+        | Op::Gather { .. }
+        | Op::Embedding => None,
+        op if derived::has_forward(op) => None,
         other => Some(format!("{} has no kernel here", other.kind())),
     }
 }
@@ -182,6 +197,18 @@ fn forward(op: &Op, inputs: &[&CandleTensor], params: &[&CandleTensor]) -> candl
         Op::Sub => inputs[0].binary(Binary::Sub, inputs[1]),
         Op::Mul => inputs[0].binary(Binary::Mul, inputs[1]),
         Op::Div => inputs[0].binary(Binary::Div, inputs[1]),
+        Op::Power => inputs[0].binary(Binary::Power, inputs[1]),
+        Op::Maximum => inputs[0].binary(Binary::Maximum, inputs[1]),
+        Op::Minimum => inputs[0].binary(Binary::Minimum, inputs[1]),
+        Op::Compare(comparison) => inputs[0].binary(Binary::Compare(*comparison), inputs[1]),
+        Op::Where => {
+            let dims = inputs[1].shape().broadcast_shape_binary_op(inputs[2].shape(), "where")?;
+            let dims = dims.broadcast_shape_binary_op(inputs[0].shape(), "where")?;
+            let [condition, a, b] = [0, 1, 2].map(|i| inputs[i].broadcast_as(&dims));
+            apply3(&elementwise::Where, &condition?, &a?, &b?)
+        }
+        Op::Gather { axis, entries } => apply1(&gather::Gather(*axis, entries), x()),
+        Op::Embedding => gather::embedding(x(), params[0]),
         Op::Concat { axis } => {
             let parts =
                 inputs.iter().map(|input| input.contiguous()).collect::<candle_core::Result<Vec<_>>>()?;

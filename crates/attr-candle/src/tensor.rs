@@ -50,6 +50,10 @@ impl CandleTensor {
             Binary::Sub => a.broadcast_sub(b),
             Binary::Mul => a.broadcast_mul(b),
             Binary::Div => a.broadcast_div(b),
+            _ => {
+                let dims = a.shape().broadcast_shape_binary_op(b.shape(), "arithmetic")?;
+                host::apply2(&op, &a.broadcast_as(&dims)?, &b.broadcast_as(&dims)?)
+            }
         }
     }
 

@@ -171,11 +171,11 @@ fn others() -> Vec<Case> {
     ] {
         for size in [vec![14, 16], vec![3, 5], vec![1, 9]] {
             let scale = vec![size[0] as f64 / 7.0, size[1] as f64 / 8.0];
-            let op = Op::Resize(Resize { size, scale, mode, coordinates });
+            let op = Op::Resize(Resize::new(size, scale, mode, coordinates));
             cases.push(case(&format!("resize {mode:?} {coordinates:?}"), op, image, &[]));
         }
     }
-    let line = Resize { size: vec![5], scale: vec![5.0 / 9.0], mode: Linear, coordinates: HalfPixel };
+    let line = Resize::new(vec![5], vec![5.0 / 9.0], Linear, HalfPixel);
     cases.push(case("resize, line", Op::Resize(line), &[&[2, 3, 9]], &[]));
     cases.push(case(
         "max pooling, line",

@@ -67,6 +67,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A derivative was asked for by something that has none.
+    #[error("layer {layer:?}: {hint}")]
+    NoDerivative {
+        /// The layer.
+        layer: String,
+        /// Why, and what to ask instead.
+        hint: String,
+    },
     /// Something that cannot be computed exactly as asked, with the layers concerned.
     #[error("unsupported: {0}")]
     Unsupported(String),
@@ -110,6 +118,9 @@ impl Error {
             }
             Error::Shape { place, expected, found } => {
                 Error::Shape { place: format!("layer {name:?} ({kind}): {place}"), expected, found }
+            }
+            Error::NoDerivative { layer, hint } if layer.is_empty() => {
+                Error::NoDerivative { layer: name.into(), hint }
             }
             other => other,
         }

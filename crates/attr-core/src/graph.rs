@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ndarray::{ArcArray, ArrayD, IxDyn};
 
 use crate::infer::infer;
-use crate::{Activation, Error, Op, Result, Shape};
+use crate::{Activation, Error, Interpolation, Op, Result, Shape};
 
 /// A layer's place in its graph.
 pub type NodeId = usize;
@@ -238,13 +238,14 @@ impl Graph {
         match &node.op {
             Op::Activation(activation) => match activation {
                 Activation::Relu | Activation::Sigmoid | Activation::Softplus => true,
-                Activation::Abs | Activation::Exp | Activation::Sqrt => true,
+                Activation::Abs | Activation::Exp | Activation::Sqrt | Activation::HardSigmoid { .. } => true,
                 Activation::Clip { min, .. } => *min >= 0.0,
                 _ => false,
             },
-            Op::Softmax { .. } => true,
+            Op::Softmax { .. } | Op::Norm { .. } | Op::Compare(_) => true,
+            Op::Resize(resize) if matches!(resize.mode, Interpolation::Cubic { .. }) => false,
             Op::Pad { value, .. } if *value < 0.0 => false,
-            // All interpolations take means with positive weights.
+            // All other interpolations take means with positive weights.
             Op::Identity
             | Op::MaxPool(_)
             | Op::AveragePool { .. }
@@ -255,6 +256,10 @@ impl Graph {
             | Op::Reshape { .. }
             | Op::Transpose { .. }
             | Op::Slice { .. }
+            | Op::Gather { .. }
+            | Op::Max { .. }
+            | Op::Min { .. }
+            | Op::Minimum
             | Op::Pad { .. }
             | Op::Resize(_) => node.inputs.iter().all(|&src| self.is_non_negative(src)),
             _ => false,

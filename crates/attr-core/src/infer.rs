@@ -32,7 +32,44 @@ pub(crate) fn infer(op: &Op, inputs: &[&Shape], params: &[Vec<usize>]) -> Result
             Ok(inputs[0].clone())
         }
         Op::MaxPool(pool) | Op::AveragePool { pool, .. } => pooling(pool, inputs[0]),
-        Op::Mean { axes, keep } | Op::Sum { axes, keep } => {
+        Op::LayerNorm { axis, .. } => {
+            let rank = inputs[0].rank();
+            if *axis >= rank {
+                return Err(format!("expected an axis of {}, found {axis}", inputs[0]));
+            }
+            let normalized =
+                (*axis..rank).map(|axis| fixed(inputs[0], axis)).collect::<Result<Vec<_>, _>>()?;
+            for param in params {
+                expect_dims("parameter", param, &normalized)?;
+            }
+            Ok(inputs[0].clone())
+        }
+        Op::GroupNorm { groups, .. } => {
+            let channels = spatial(inputs[0], inputs[0].rank().saturating_sub(2)).and(fixed(inputs[0], 1))?;
+            if *groups == 0 || !channels.is_multiple_of(*groups) {
+                return Err(format!("expected groups that divide {channels} channels, found {groups}"));
+            }
+            for param in params {
+                expect_dims("parameter", param, &[channels])?;
+            }
+            Ok(inputs[0].clone())
+        }
+        Op::LocalResponseNorm { size, .. } => {
+            own_axis(inputs[0], 1)?;
+            match size {
+                0 => Err("expected a size of at least 1, found 0".into()),
+                _ => Ok(inputs[0].clone()),
+            }
+        }
+        Op::PRelu => match broadcast(inputs[0], &Shape::fixed(&params[0]))? {
+            shape if shape == *inputs[0] => Ok(shape),
+            _ => Err(format!("expected a slope that broadcasts to {}, found {:?}", inputs[0], params[0])),
+        },
+        Op::Mean { axes, keep }
+        | Op::Sum { axes, keep }
+        | Op::Max { axes, keep }
+        | Op::Min { axes, keep }
+        | Op::Norm { axes, keep } => {
             for &axis in axes {
                 own_axis(inputs[0], axis)?;
             }
@@ -45,7 +82,27 @@ pub(crate) fn infer(op: &Op, inputs: &[&Shape], params: &[Vec<usize>]) -> Result
             });
             Ok(Shape(dims.collect()))
         }
-        Op::Add | Op::Sub | Op::Mul | Op::Div => broadcast(inputs[0], inputs[1]),
+        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Power => broadcast(inputs[0], inputs[1]),
+        Op::Maximum | Op::Minimum | Op::Compare(_) => broadcast(inputs[0], inputs[1]),
+        Op::Where => broadcast(inputs[0], &broadcast(inputs[1], inputs[2])?),
+        Op::MatMul => matrix_product(inputs[0], inputs[1]),
+        Op::Attention { .. } => attention(inputs),
+        Op::Embedding => {
+            let [_, width] = params[0][..] else {
+                return Err(format!("table: expected rank 2, found {:?}", params[0]));
+            };
+            Ok(Shape(inputs[0].0.iter().copied().chain([Dim::Fixed(width)]).collect()))
+        }
+        Op::Gather { axis, entries } => {
+            let old = fixed(inputs[0], *axis)?;
+            if let Some(beyond) = entries.iter().find(|&&entry| entry >= old) {
+                return Err(format!("expected entries below {old}, found {beyond}"));
+            }
+            let mut shape = inputs[0].clone();
+            shape.0[*axis] = Dim::Fixed(entries.len());
+            Ok(shape)
+        }
+        Op::Expand { shape } => expand(inputs, shape),
         Op::Concat { axis } => concat(*axis, inputs),
         Op::Reshape { shape } => reshape(inputs[0], shape),
         Op::Transpose { axes } => {
@@ -104,7 +161,11 @@ pub(crate) fn infer(op: &Op, inputs: &[&Shape], params: &[Vec<usize>]) -> Result
 fn arity(op: &Op) -> (usize, usize) {
     match op {
         Op::Input | Op::Constant => (0, 0),
-        Op::Add | Op::Sub | Op::Mul | Op::Div => (2, 2),
+        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Power => (2, 2),
+        Op::Maximum | Op::Minimum | Op::Compare(_) | Op::MatMul => (2, 2),
+        Op::Where => (3, 3),
+        Op::Attention { .. } => (3, 4),
+        Op::Expand { .. } => (1, 2),
         Op::Concat { .. } => (1, usize::MAX),
         _ => (1, 1),
     }
@@ -112,7 +173,8 @@ fn arity(op: &Op) -> (usize, usize) {
 
 fn parameters(op: &Op) -> (usize, usize) {
     match op {
-        Op::Constant => (1, 1),
+        Op::Constant | Op::PRelu | Op::Embedding => (1, 1),
+        Op::LayerNorm { .. } | Op::GroupNorm { .. } => (2, 2),
         Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear => (1, 2),
         Op::BatchNorm { .. } => (4, 4),
         _ => (0, 0),
@@ -324,6 +386,69 @@ fn broadcast(a: &Shape, b: &Shape) -> Result<Shape, String> {
     match shape.0.iter().filter(|d| matches!(d, Dim::Batch(_))).count() {
         0 | 1 => Ok(shape),
         _ => Err(format!("{a} and {b} have their batches on different axes")),
+    }
+}
+
+fn matrix_product(a: &Shape, b: &Shape) -> Result<Shape, String> {
+    let (Some((a_front, [rows, inner])), Some((b_front, [other, columns]))) =
+        (a.0.split_last_chunk::<2>(), b.0.split_last_chunk::<2>())
+    else {
+        return Err(format!("expected two axes or more each, found {a} and {b}"));
+    };
+    match (inner, other) {
+        (Dim::Fixed(n), Dim::Fixed(m)) if n == m => {}
+        _ => return Err(format!("expected [..., n] and [n, ...], found {a} and {b}")),
+    }
+    let mut dims = broadcast(&Shape(a_front.into()), &Shape(b_front.into()))?.0;
+    dims.extend([*rows, *columns]);
+    one_batch(Shape(dims)).ok_or_else(|| format!("{a} and {b} have their batches on different axes"))
+}
+
+/// A shape with at most one axis that grows with the batch.
+fn one_batch(shape: Shape) -> Option<Shape> {
+    let batches = shape.0.iter().filter(|dim| matches!(dim, Dim::Batch(_))).count();
+    (batches <= 1).then_some(shape)
+}
+
+fn attention(inputs: &[&Shape]) -> Result<Shape, String> {
+    let (q, k, v) = (inputs[0], inputs[1], inputs[2]);
+    let rank = q.rank();
+    if rank < 2 || k.rank() != rank || v.rank() != rank {
+        return Err(format!("expected queries, keys and values of the same rank, found {q}, {k} and {v}"));
+    }
+    let front = &q.0[..rank - 2];
+    let (queries, keys) = (q.0[rank - 2], k.0[rank - 2]);
+    let width = fixed(q, rank - 1)?;
+    let fit = k.0[..rank - 2] == *front
+        && v.0[..rank - 2] == *front
+        && v.0[rank - 2] == keys
+        && fixed(k, rank - 1)? == width;
+    if !fit {
+        return Err(format!("expected [..., T, D], [..., S, D] and [..., S, E], found {q}, {k} and {v}"));
+    }
+    own_axis(k, rank - 2)?;
+    own_axis(v, rank - 1)?;
+    let with = |last: Dim| Shape(front.iter().copied().chain([queries, last]).collect());
+    if let Some(mask) = inputs.get(3) {
+        let weights = with(keys);
+        if broadcast(mask, &weights)? != weights {
+            return Err(format!("mask: expected a shape that broadcasts to {weights}, found {mask}"));
+        }
+    }
+    Ok(with(v.0[rank - 1]))
+}
+
+fn expand(inputs: &[&Shape], shape: &Shape) -> Result<Shape, String> {
+    let (x, fits) = (inputs[0], broadcast(inputs[0], shape));
+    if fits.as_ref() != Ok(shape) || one_batch(shape.clone()).is_none() {
+        return Err(format!("{x} can't be expanded to {shape}"));
+    }
+    let rows_known = x.batch_axis().is_some() || inputs.get(1).is_some_and(|like| like.is_batch_first());
+    match shape.batch_axis() {
+        Some(_) if !rows_known => {
+            Err(format!("{x} to {shape}: expected a second input that has its batch first"))
+        }
+        _ => Ok(shape.clone()),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod attribution;
 pub mod baseline;
 pub mod composite;
 pub mod cut;
+pub mod derived;
 pub mod distribution;
 pub mod erased;
 pub mod error;
@@ -50,7 +51,9 @@ pub use kernels::{Kernels, Vjp};
 pub use methods::Method;
 pub use model::{Expected, Gradient, LayeredModel, ModelWrapper, Place, Point};
 pub use noise::Noise;
-pub use op::{Activation, Conv, ConvTranspose, Coordinates, Interpolation, Op, Pool, Resize, Saves};
+pub use op::{
+    Activation, Comparison, Conv, ConvTranspose, Coordinates, Interpolation, Op, Pool, Resize, Saves,
+};
 pub use parameter::{Parameter, Parameters, Settings};
 pub use patterns::{PatternKind, Patterns};
 pub use quadrature::Quadrature;

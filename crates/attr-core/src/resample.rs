@@ -13,7 +13,7 @@ pub(crate) fn resize<T: Tensor>(
 ) -> Result<T> {
     let old = map.dims()[2..].to_vec();
     let scale = size.iter().zip(&old).map(|(&new, &old)| new as f64 / old as f64).collect();
-    let resize = Resize { size: size.to_vec(), scale, mode, coordinates };
+    let resize = Resize::new(size.to_vec(), scale, mode, coordinates);
     let matrix = |axis: usize| {
         let mut matrix = ArrayD::zeros(vec![1, 1, size[axis], old[axis]]);
         for (row, taps) in resize.taps(axis, old[axis]).into_iter().enumerate() {

@@ -34,7 +34,7 @@ fn layers_without_parameters() {
         ceil: true,
     };
     let resize = |size: [usize; 2], scale: [f64; 2], mode, coordinates| {
-        Op::Resize(Resize { size: size.to_vec(), scale: scale.to_vec(), mode, coordinates })
+        Op::Resize(Resize::new(size.to_vec(), scale.to_vec(), mode, coordinates))
     };
     let image = [4, 6, 8];
     let cases = [

@@ -6,7 +6,7 @@
 mod activation;
 mod window;
 
-use attr_core::{Error, Interpolation, Op, Resize, Result, Saves, Shape, Tensor, Vjp};
+use attr_core::{Error, Op, Resize, Result, Saves, Shape, Tensor, Vjp};
 use attr_graphdef::proto::Attr;
 use ndarray::{Array2, ArrayD};
 
@@ -212,8 +212,7 @@ fn spread(c: &Symbol, dims: &[usize], axes: &[usize]) -> Result<Symbol> {
 fn interpolation(resize: &Resize, axis: usize, old: usize) -> Array2<f64> {
     let mut weights = Array2::zeros((resize.size[axis], old));
     for (new, taps) in resize.taps(axis, old).into_iter().enumerate() {
-        let count = if resize.mode == Interpolation::Linear { 2 } else { 1 };
-        taps[..count].iter().for_each(|&(old, weight)| weights[[new, old]] += weight);
+        taps.iter().for_each(|&(old, weight)| weights[[new, old]] += weight);
     }
     weights
 }

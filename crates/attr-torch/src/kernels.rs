@@ -6,7 +6,7 @@
 mod activation;
 mod window;
 
-use attr_core::{Error, Interpolation, Kernels, Op, Param, Precision, Resize, Result, Saves, Shape, Vjp};
+use attr_core::{Error, Kernels, Op, Param, Precision, Resize, Result, Saves, Shape, Vjp};
 use ndarray::{Array2, ArrayD};
 use tch::{Device, TchError, Tensor};
 
@@ -286,8 +286,7 @@ fn gather(c: &Tensor, dims: &[usize]) -> Tch<Tensor> {
 fn interpolation(resize: &Resize, axis: usize, old: usize, like: &Tensor) -> Tch<Tensor> {
     let mut weights = Array2::<f64>::zeros((resize.size[axis], old));
     for (new, taps) in resize.taps(axis, old).into_iter().enumerate() {
-        let count = if resize.mode == Interpolation::Linear { 2 } else { 1 };
-        taps[..count].iter().for_each(|&(old, weight)| weights[[new, old]] += weight);
+        taps.iter().for_each(|&(old, weight)| weights[[new, old]] += weight);
     }
     let numbers = weights.as_slice().expect("BUG: a new array is in row-major order");
     let dims = [resize.size[axis] as i64, old as i64];

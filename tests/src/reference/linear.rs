@@ -1,6 +1,6 @@
 //! Layers that are linear in their inputs: each is the list of its terms.
 
-use attr_core::{Conv, ConvTranspose, Op, Pool, Shape};
+use attr_core::{Conv, ConvTranspose, Dim, Op, Pool, Shape};
 use ndarray::{ArrayD, Dimension, IxDyn, indices};
 
 use super::resize::sources;
@@ -36,6 +36,8 @@ pub(super) fn is_linear(op: &Op) -> bool {
             | Op::Slice { .. }
             | Op::Pad { .. }
             | Op::Resize(_)
+            | Op::Gather { .. }
+            | Op::Expand { .. }
     )
 }
 
@@ -107,6 +109,21 @@ fn output_dims(op: &Op, inputs: &[Vec<usize>], params: &[&ArrayD<f64>]) -> Vec<u
             dims
         }
         Op::Pad { padding, .. } => first.iter().zip(padding).map(|(n, pad)| pad.0 + n + pad.1).collect(),
+        Op::Gather { axis, entries } => {
+            let mut dims = first.clone();
+            dims[*axis] = entries.len();
+            dims
+        }
+        Op::Expand { shape } => {
+            let own =
+                |axis: usize| (axis + first.len()).checked_sub(shape.rank()).map_or(1, |axis| first[axis]);
+            let len = |(axis, dim): (usize, &Dim)| match (*dim, inputs.get(1)) {
+                (Dim::Fixed(len), _) => len,
+                (Dim::Batch(each), Some(like)) => each * like[0],
+                (Dim::Batch(_), None) => own(axis),
+            };
+            shape.0.iter().enumerate().map(len).collect()
+        }
         Op::Resize(resize) => [&first[..2], &resize.size[..]].concat(),
         _ => first.clone(),
     }
@@ -176,6 +193,12 @@ fn terms(op: &Op, inputs: &[Vec<usize>], params: &[&ArrayD<f64>], output: &[usiz
             input[*axis] += start;
             one(input)
         }
+        Op::Gather { axis, entries } => {
+            let mut input = output.to_vec();
+            input[*axis] = entries[output[*axis]];
+            one(input)
+        }
+        Op::Expand { .. } => one(broadcast_index(output, dims)),
         Op::Pad { padding, .. } => {
             let inside = |axis: usize| {
                 (padding[axis].0..padding[axis].0 + dims[axis])

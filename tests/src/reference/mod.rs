@@ -3,8 +3,10 @@
 //! Nothing here is fast or clever, and nothing is shared with an adapter: neither `Activation::derivative`
 //! nor `Resize::taps`. Most layers are linear in their inputs, so a layer is the list of its terms
 //! (`linear.rs`); the way back is the same list read from the other side. The few that are not linear
-//! have their derivative written out (`nonlinear.rs`). Any number of spatial axes.
+//! have their derivative written out (`nonlinear.rs`), or computed with numbers that carry it along (`dual.rs`).
+//! Any number of spatial axes.
 
+mod dual;
 mod linear;
 mod nonlinear;
 mod resize;
@@ -12,7 +14,7 @@ mod tensor;
 mod window;
 
 use attr_core::{Error, Kernels, Op, Result, Vjp};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Dimension};
 
 pub use tensor::RefTensor;
 
@@ -32,8 +34,8 @@ impl Kernels for Reference {
     }
 
     fn unsupported(&self, op: &Op) -> Option<String> {
-        (!linear::is_linear(op) && !nonlinear::is_nonlinear(op))
-            .then(|| format!("{} has no formula here yet", op.kind()))
+        let known = linear::is_linear(op) || dual::knows(op) || nonlinear::is_nonlinear(op);
+        (!known && *op != Op::Embedding).then(|| format!("{} has no formula here yet", op.kind()))
     }
 
     fn forward(&self, op: &Op, inputs: &[&RefTensor], params: &[&RefTensor]) -> Result<RefTensor> {
@@ -43,6 +45,8 @@ impl Kernels for Reference {
             Op::Input => Err(backend("an input computes nothing")),
             Op::Constant => Ok(RefTensor(params[0].clone())),
             op if linear::is_linear(op) => Ok(RefTensor(linear::forward(op, &inputs, &params))),
+            op if dual::knows(op) => Ok(RefTensor(dual::forward(op, &inputs, &params))),
+            Op::Embedding => embedding(inputs[0], params[0]),
             op => Ok(RefTensor(nonlinear::forward(op, &inputs))),
         }
     }
@@ -52,6 +56,16 @@ impl Kernels for Reference {
         let cotangents = match op {
             Op::Input | Op::Constant => vec![],
             op if linear::is_linear(op) => linear::vjp(op, call.input_dims, &params, &call.cotangent.0),
+            // A step has no slope, whatever was compared.
+            Op::Compare(_) => call.input_dims.iter().map(|dims| ArrayD::zeros(&dims[..])).collect(),
+            op if dual::knows(op) => {
+                let inputs: Vec<_> =
+                    call.inputs.iter().map(|input| &input.expect("BUG: not saved").0).collect();
+                dual::vjp(op, &inputs, &params, &call.cotangent.0)
+            }
+            Op::Embedding => {
+                return Err(Error::NoDerivative { layer: String::new(), hint: "of token numbers".into() });
+            }
             op => {
                 let inputs: Vec<_> = call.inputs.iter().map(|input| input.map(|tensor| &tensor.0)).collect();
                 nonlinear::vjp(op, &inputs, call.output.map(|tensor| &tensor.0), &call.cotangent.0)
@@ -60,6 +74,19 @@ impl Kernels for Reference {
         let wanted = call.wanted.iter();
         Ok(cotangents.into_iter().zip(wanted).map(|(c, &wanted)| wanted.then_some(RefTensor(c))).collect())
     }
+}
+
+/// Row `x` of the table for each number `x`.
+fn embedding(x: &ArrayD<f64>, table: &ArrayD<f64>) -> Result<RefTensor> {
+    let rows = table.shape()[0];
+    if let Some(other) = x.iter().find(|&&x| !(0..rows).any(|row| row as f64 == x)) {
+        return Err(backend(format!("expected whole numbers from 0 to {}, found {other}", rows - 1)));
+    }
+    Ok(RefTensor(ArrayD::from_shape_fn([x.shape(), &table.shape()[1..]].concat(), |at| {
+        let at = at.as_array_view().to_vec();
+        let (last, front) = at.split_last().expect("a row has an axis");
+        table[[x[front] as usize, *last]]
+    })))
 }
 
 fn backend(reason: impl Into<String>) -> Error {

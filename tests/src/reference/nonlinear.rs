@@ -17,6 +17,16 @@ pub(super) fn is_nonlinear(op: &Op) -> bool {
     )
 }
 
+/// Whether the derivative of a function is written out here.
+pub(super) fn has_derivative(activation: Activation) -> bool {
+    match activation {
+        Activation::Relu | Activation::LeakyRelu { .. } | Activation::Clip { .. } => true,
+        Activation::Sigmoid | Activation::Tanh | Activation::Softplus | Activation::Abs => true,
+        Activation::Exp | Activation::Sqrt | Activation::Erf | Activation::Neg => true,
+        _ => false,
+    }
+}
+
 pub(super) fn forward(op: &Op, inputs: &[&ArrayD<f64>]) -> ArrayD<f64> {
     match op {
         Op::Activation(activation) => inputs[0].mapv(|x| value(*activation, x)),
@@ -143,7 +153,7 @@ fn value(activation: Activation, x: f64) -> f64 {
 }
 
 /// By the series of Abramowitz and Stegun 7.1.6, all of whose terms have the sign of `x`.
-fn erf(x: f64) -> f64 {
+pub(super) fn erf(x: f64) -> f64 {
     if x.is_nan() {
         return x;
     }

@@ -1,6 +1,8 @@
 //! Every kind of layer with every attribute that changes its arithmetic, as a table.
 
-use attr_core::{Activation, Conv, ConvTranspose, Coordinates, Interpolation, Op, Pool, Resize, Shape};
+use attr_core::{
+    Activation, Comparison, Conv, ConvTranspose, Coordinates, Dim, Interpolation, Op, Pool, Resize, Shape,
+};
 use attr_tests::Case;
 use attr_tests::sampling::{positive, spread};
 use ndarray::ArrayD;
@@ -17,6 +19,8 @@ pub(crate) struct OpCase {
     pub(crate) params: Vec<Vec<usize>>,
     /// Whether inputs have to be positive.
     pub(crate) positive: bool,
+    /// What inputs are multiplied by, for kinds that change far from 0.
+    pub(crate) scale: f64,
 }
 
 impl Case for OpCase {
@@ -29,7 +33,16 @@ impl OpCase {
     /// Inputs away from kinks.
     pub(crate) fn input_values(&self) -> Vec<ArrayD<f64>> {
         let draw = if self.positive { positive } else { spread };
-        self.inputs.iter().zip(1..).map(|(shape, seed)| draw(&shape.at(ROWS), seed)).collect()
+        let inputs = self.inputs.iter().zip(1..).map(|(shape, seed)| draw(&shape.at(ROWS), seed));
+        let each = |(slot, x): (usize, ArrayD<f64>)| match &self.op {
+            // True or false, and never close to one another.
+            Op::Where if slot == 0 => x.mapv(|x| f64::from(u8::from(x > 0.0))),
+            Op::Maximum | Op::Minimum | Op::Compare(_) if slot == 1 => {
+                x.mapv(|x| f64::from((x + 0.01) as f32))
+            }
+            _ => x * self.scale,
+        };
+        inputs.enumerate().map(each).collect()
     }
 
     /// Parameters; the last one of a batch norm is a variance.
@@ -55,8 +68,12 @@ pub(crate) fn operators() -> Vec<OpCase> {
         average_pools(),
         reductions(),
         binaries(),
+        norms(),
+        products(),
+        choices(),
         shapes(),
         resizes(),
+        filters(),
     ]
     .concat()
 }
@@ -274,7 +291,36 @@ fn activations() -> Vec<OpCase> {
     ];
     let mut cases: Vec<_> =
         all.into_iter().map(|(name, op)| on_rows(name, Op::Activation(op), &[3, 4])).collect();
-    cases.push(on_rows("sqrt", Op::Activation(Activation::Sqrt), &[3, 4]).positive());
+    let wide = [
+        ("elu", Activation::Elu { alpha: 1.5 }),
+        ("selu", Activation::Selu { alpha: 1.6732632, gamma: 1.0507009 }),
+        ("celu", Activation::Celu { alpha: 0.7 }),
+        ("hard sigmoid", Activation::HardSigmoid { alpha: 0.4, beta: 0.6 }),
+        ("hard swish", Activation::HardSwish),
+        ("softsign", Activation::Softsign),
+        ("silu", Activation::Silu),
+        ("mish", Activation::Mish),
+        ("gelu", Activation::Gelu),
+        ("gelu by tanh", Activation::GeluTanh),
+        ("floor", Activation::Floor),
+        ("ceil", Activation::Ceil),
+        ("round", Activation::Round),
+        ("truncate", Activation::Truncate),
+        ("sign", Activation::Sign),
+        ("sin", Activation::Sin),
+        ("cos", Activation::Cos),
+        ("square", Activation::Power { exponent: 2.0 }),
+        ("cube", Activation::Power { exponent: 3.0 }),
+        ("power of 0", Activation::Power { exponent: 0.0 }),
+    ];
+    cases.extend(wide.map(|(name, op)| on_rows(name, Op::Activation(op), &[3, 4]).scaled(5.0)));
+    let positive = [
+        ("sqrt", Activation::Sqrt),
+        ("log", Activation::Log),
+        ("reciprocal", Activation::Reciprocal),
+        ("power", Activation::Power { exponent: -1.3 }),
+    ];
+    cases.extend(positive.map(|(name, op)| on_rows(name, Op::Activation(op), &[3, 4]).positive()));
     cases.push(on_rows("identity", Op::Identity, &[3, 4]));
     cases
 }
@@ -362,7 +408,10 @@ fn reductions() -> Vec<OpCase> {
             let axes = axes.to_vec();
             [
                 on_rows(&format!("mean {tail}"), Op::Mean { axes: axes.clone(), keep }, &[3, 2, 4]),
-                on_rows(&format!("sum {tail}"), Op::Sum { axes, keep }, &[3, 2, 4]),
+                on_rows(&format!("sum {tail}"), Op::Sum { axes: axes.clone(), keep }, &[3, 2, 4]),
+                on_rows(&format!("max {tail}"), Op::Max { axes: axes.clone(), keep }, &[3, 2, 4]),
+                on_rows(&format!("min {tail}"), Op::Min { axes: axes.clone(), keep }, &[3, 2, 4]),
+                on_rows(&format!("norm {tail}"), Op::Norm { axes, keep }, &[3, 2, 4]),
             ]
         })
     };
@@ -384,18 +433,129 @@ fn binaries() -> Vec<OpCase> {
         ("a constant first", fixed(&[3, 1]), rows(&[3, 4])),
         ("squeeze and excitation", rows(&[3, 2, 4]), rows(&[3, 1, 1])),
     ];
-    let ops = [("add", Op::Add), ("subtract", Op::Sub), ("multiply", Op::Mul), ("divide", Op::Div)];
+    let ops = [
+        ("add", Op::Add),
+        ("subtract", Op::Sub),
+        ("multiply", Op::Mul),
+        ("divide", Op::Div),
+        ("power", Op::Power),
+        ("maximum", Op::Maximum),
+        ("minimum", Op::Minimum),
+        ("equal", Op::Compare(Comparison::Equal)),
+        ("not equal", Op::Compare(Comparison::NotEqual)),
+        ("greater", Op::Compare(Comparison::Greater)),
+        ("greater or equal", Op::Compare(Comparison::GreaterOrEqual)),
+        ("less", Op::Compare(Comparison::Less)),
+        ("less or equal", Op::Compare(Comparison::LessOrEqual)),
+    ];
     let each = |(kind, op): (&str, Op)| {
         patterns.clone().map(|(pattern, a, b)| OpCase {
             name: format!("{kind}, {pattern}"),
-            // A divisor must not be near zero.
-            positive: op == Op::Div,
-            op: op.clone(),
+            // A divisor must not be near zero, nor the base of a power below.
+            positive: matches!(op, Op::Div | Op::Power),
             inputs: vec![a, b],
-            params: vec![],
+            ..on_rows("", op.clone(), &[])
         })
     };
     ops.into_iter().flat_map(each).collect()
+}
+
+fn norms() -> Vec<OpCase> {
+    let layer = |name: &str, row: &[usize], axis: usize, epsilon: f64| {
+        let normalized = &row[axis - 1..];
+        on_rows(&format!("layer norm {name}"), Op::LayerNorm { axis, epsilon }, row).params(&[normalized; 2])
+    };
+    let group = |name: &str, groups: usize, row: &[usize]| {
+        let op = Op::GroupNorm { groups, epsilon: 1e-3 };
+        on_rows(&format!("group norm {name}"), op, row).params(&[&row[..1]; 2])
+    };
+    let local = |name: &str, size: usize, beta: f64, row: &[usize]| {
+        let op = Op::LocalResponseNorm { size, alpha: 0.5, beta, bias: 1.5 };
+        on_rows(&format!("local response norm {name}"), op, row)
+    };
+    let prelu = |name: &str, slope: &[usize]| {
+        on_rows(&format!("prelu {name}"), Op::PRelu, &[3, 2, 4]).params(&[slope])
+    };
+    vec![
+        layer("of features", &[6], 1, 1e-5),
+        layer("of tokens", &[3, 5], 2, 1e-5),
+        layer("over two axes", &[3, 4], 1, 0.1),
+        layer("of an image, channels last", &[2, 3, 4], 3, 1e-6),
+        group("of one group", 1, &[4, 3, 2]),
+        group("of two groups", 2, &[4, 3, 2]),
+        group("of each channel", 3, &[3, 4, 2]),
+        group("in 1-d", 2, &[4, 5]),
+        group("of features", 2, &[6]),
+        local("of 3", 3, 0.75, &[5, 2, 3]),
+        local("of an even size", 4, 0.75, &[5, 2, 3]),
+        local("of itself", 1, 0.5, &[3, 4]),
+        local("of all channels", 11, 1.0, &[4, 3]),
+        prelu("by channel", &[3, 1, 1]),
+        prelu("of one slope", &[1]),
+        prelu("of each number", &[3, 2, 4]),
+        prelu("by the last axis", &[4]),
+    ]
+}
+
+fn products() -> Vec<OpCase> {
+    let (rows, fixed) = (Shape::batched, Shape::fixed);
+    let product = |name: &str, a: Shape, b: Shape| OpCase {
+        inputs: vec![a, b],
+        ..on_rows(&format!("matrix product {name}"), Op::MatMul, &[])
+    };
+    let attention = |name: &str, inputs: &[Shape]| OpCase {
+        inputs: inputs.to_vec(),
+        ..on_rows(&format!("attention {name}"), Op::Attention { scale: 0.6 }, &[]).scaled(2.0)
+    };
+    let qkv = [rows(&[2, 3, 4]), rows(&[2, 5, 4]), rows(&[2, 5, 3])];
+    vec![
+        product("of matrices", rows(&[3, 4]), rows(&[4, 2])),
+        product("of heads", rows(&[2, 3, 4]), rows(&[2, 4, 5])),
+        product("of all rows with one", rows(&[4]), fixed(&[4, 3])),
+        product("with one for all heads", rows(&[2, 3, 4]), fixed(&[4, 5])),
+        product("with one a head", rows(&[2, 3, 4]), fixed(&[2, 4, 5])),
+        product("of a constant first", fixed(&[5, 3]), rows(&[3, 4])),
+        product("broadcasting heads", rows(&[1, 3, 4]), rows(&[2, 4, 2])),
+        attention("of one head", &[rows(&[3, 4]), rows(&[3, 4]), rows(&[3, 4])]),
+        attention("of heads", &qkv),
+        attention("with a mask for all", &[&qkv[..], &[fixed(&[3, 5])]].concat()),
+        attention("with a mask by row", &[&qkv[..], &[rows(&[1, 1, 5])]].concat()),
+    ]
+}
+
+fn choices() -> Vec<OpCase> {
+    let (rows, fixed) = (Shape::batched, Shape::fixed);
+    let choose = |name: &str, inputs: [Shape; 3]| OpCase {
+        inputs: inputs.into(),
+        ..on_rows(&format!("where {name}"), Op::Where, &[])
+    };
+    let gather = |name: &str, axis: usize, entries: &[usize], row: &[usize]| {
+        on_rows(&format!("gather {name}"), Op::Gather { axis, entries: entries.into() }, row)
+    };
+    let expand = |name: &str, inputs: &[Shape], shape: Shape| OpCase {
+        inputs: inputs.to_vec(),
+        ..on_rows(&format!("expand {name}"), Op::Expand { shape }, &[])
+    };
+    vec![
+        choose("alike", [rows(&[3, 4]), rows(&[3, 4]), rows(&[3, 4])]),
+        choose("by a mask for all heads", [rows(&[1, 4]), rows(&[3, 4]), fixed(&[])]),
+        choose("by a constant", [fixed(&[3, 1]), fixed(&[4]), rows(&[3, 4])]),
+        gather("some channels", 1, &[2, 0, 0, 1], &[3, 2, 4]),
+        gather("backwards", 3, &[3, 2, 1, 0], &[3, 2, 4]),
+        gather("every other", 2, &[0, 2], &[2, 4, 3]),
+        gather("one over and over", 1, &[0, 0, 0], &[1, 3]),
+        gather("one several times", 1, &[1, 1, 1, 1], &[3, 2]),
+        expand("along an axis", &[rows(&[3, 1])], rows(&[3, 4])),
+        expand("along two axes", &[rows(&[1, 1, 4])], rows(&[3, 2, 4])),
+        expand(
+            "to a new axis in front",
+            &[rows(&[3])],
+            Shape(vec![Dim::Fixed(2), Dim::Batch(1), Dim::Fixed(3)]),
+        ),
+        expand("of nothing", &[rows(&[3, 4])], rows(&[3, 4])),
+        expand("a constant to all rows", &[fixed(&[1, 3, 1]), rows(&[2])], rows(&[3, 4])),
+        expand("a row to all rows", &[fixed(&[4]), rows(&[3, 2])], rows(&[3, 4])),
+    ]
 }
 
 fn shapes() -> Vec<OpCase> {
@@ -417,10 +577,7 @@ fn shapes() -> Vec<OpCase> {
     vec![
         reshape("to one axis", rows(&[24])),
         reshape("to other axes", rows(&[4, 6])),
-        reshape(
-            "with a batch of several entries a row",
-            Shape(vec![attr_core::Dim::Batch(3), attr_core::Dim::Fixed(8)]),
-        ),
+        reshape("with a batch of several entries a row", Shape(vec![Dim::Batch(3), Dim::Fixed(8)])),
         transpose(&[0, 2, 3, 1]),
         transpose(&[0, 1, 3, 2]),
         transpose(&[2, 0, 1, 3]),
@@ -461,31 +618,88 @@ fn resizes() -> Vec<OpCase> {
         for (coordinates_name, coordinates) in coordinates {
             for (size_name, old, new) in sizes {
                 let scale = old.iter().zip(new).map(|(&old, &new)| new as f64 / old as f64).collect();
-                let op = Op::Resize(Resize { size: new.to_vec(), scale, mode, coordinates });
+                let op = Op::Resize(Resize::new(new.to_vec(), scale, mode, coordinates));
                 let name = format!("resize {size_name}, {mode_name}, {coordinates_name}");
                 cases.push(on_rows(&name, op, &[&[2], old].concat()));
             }
         }
     }
-    let scaled = Resize {
-        size: vec![5, 7],
-        scale: vec![1.6, 1.5],
-        mode: Interpolation::Linear,
-        coordinates: Coordinates::HalfPixel,
-    };
+    let scaled = Resize::new(vec![5, 7], vec![1.6, 1.5], Interpolation::Linear, Coordinates::HalfPixel);
     cases.push(on_rows("resize by scales of its own", Op::Resize(scaled), &[1, 3, 5]));
+    cases
+}
+
+/// The further ways to resize.
+fn filters() -> Vec<OpCase> {
+    let modes = [
+        ("nearest up", Interpolation::NearestUp),
+        ("nearest ceil", Interpolation::NearestCeil),
+        ("linear", Interpolation::Linear),
+        ("cubic", Interpolation::Cubic { slope: -0.75 }),
+        ("cubic of parabolas", Interpolation::Cubic { slope: -0.5 }),
+    ];
+    let region = [(0.1, 0.8), (-0.2, 1.1), (0.0, 1.0)];
+    let coordinates = [
+        ("half-pixel", Coordinates::HalfPixel),
+        ("symmetric half-pixel", Coordinates::HalfPixelSymmetric),
+        ("align-corners", Coordinates::AlignCorners),
+        ("asymmetric", Coordinates::Asymmetric),
+        ("tf half-pixel", Coordinates::TfHalfPixel),
+        ("of a region", Coordinates::CropAndResize { region }),
+    ];
+    let sizes: [(&str, &[usize], &[usize], &[f64]); 4] = [
+        ("up", &[3, 4], &[7, 6], &[2.4, 1.6]),
+        ("down", &[7, 6], &[3, 4], &[0.45, 0.7]),
+        ("to one", &[4, 5], &[1, 1], &[0.25, 0.2]),
+        ("1-d", &[5], &[8], &[1.6]),
+    ];
+    let mut cases = Vec::new();
+    for (mode_name, mode) in modes {
+        let filter = matches!(mode, Interpolation::Linear | Interpolation::Cubic { .. });
+        for (coordinates_name, coordinates) in coordinates {
+            for (size_name, old, new, scale) in sizes {
+                for (option, antialias, exclude_outside) in [
+                    ("", false, false),
+                    (", antialias", true, false),
+                    (", nothing outside", false, true),
+                    (", both", true, true),
+                ] {
+                    if !filter && (antialias || exclude_outside) {
+                        continue;
+                    }
+                    let plain = Resize::new(new.to_vec(), scale.to_vec(), mode, coordinates);
+                    let op = Op::Resize(Resize { antialias, exclude_outside, ..plain });
+                    let name =
+                        format!("resize {size_name}, {mode_name}, {coordinates_name}{option}, as ONNX");
+                    cases.push(on_rows(&name, op, &[&[2], old].concat()));
+                }
+            }
+        }
+    }
     cases
 }
 
 /// A layer on a batch of these rows.
 pub(crate) fn on_rows(name: &str, op: Op, row: &[usize]) -> OpCase {
-    OpCase { name: name.into(), op, inputs: vec![Shape::batched(row)], params: vec![], positive: false }
+    OpCase {
+        name: name.into(),
+        op,
+        inputs: vec![Shape::batched(row)],
+        params: vec![],
+        positive: false,
+        scale: 1.0,
+    }
 }
 
 impl OpCase {
     /// With parameters of these lengths.
     pub(crate) fn params(mut self, dims: &[&[usize]]) -> Self {
         self.params = dims.iter().map(|dims| dims.to_vec()).collect();
+        self
+    }
+
+    fn scaled(mut self, scale: f64) -> Self {
+        self.scale = scale;
         self
     }
 

@@ -42,6 +42,34 @@ fn kinks() {
     on_every_backend!(check, table());
 }
 
+/// Of two equal numbers the first has all of the derivative, and an exponent none where the base is 0.
+#[test]
+fn kinks_of_two() {
+    struct Pair(&'static str, Op, [f64; 2], [f64; 2]);
+    impl Case for Pair {
+        fn name(&self) -> &str {
+            self.0
+        }
+    }
+    fn check<K: Kernels>(adapter: &Backend<K>, Pair(_, op, [a, b], expected): &Pair) -> Outcome {
+        let inputs = [a, b].map(|x| arr1(&[*x]).into_dyn());
+        let one = ArrayD::ones(vec![1]);
+        let found = cotangents(&(adapter.kernels)(), op, &inputs, &[], &one, &[true, true])?;
+        for (found, expected) in found.into_iter().zip(expected) {
+            let (found, expected) = (found.ok_or("no cotangent")?, arr1(&[*expected]).into_dyn());
+            attr_tests::tolerance::close(&found, &expected, Level::Layer, adapter.precision)?;
+        }
+        Ok(())
+    }
+    let table = [
+        Pair("equal in a maximum", Op::Maximum, [2.0, 2.0], [1.0, 0.0]),
+        Pair("equal in a minimum", Op::Minimum, [2.0, 2.0], [1.0, 0.0]),
+        Pair("square of 0", Op::Power, [0.0, 2.0], [0.0, 0.0]),
+        Pair("0 to the power of 0", Op::Power, [0.0, 0.0], [0.0, 0.0]),
+    ];
+    on_every_backend!(check, table);
+}
+
 /// NaN comes out wherever the formulas say that it was read, so that no layer hides it.
 #[test]
 fn nan_is_not_hidden() {
@@ -193,5 +221,35 @@ fn table() -> Vec<Kink> {
             &[4.0, 4.0, 4.0],
             &[0.0, 2.0, 1.0, 0.0, 0.0],
         ),
+        activation("elu", Activation::Elu { alpha: 1.5 }, &[0.0, small], &[0.0, small], &[1.5, 1.0]),
+        activation("celu", Activation::Celu { alpha: 0.5 }, &[0.0, small], &[0.0, small], &[1.0, 1.0]),
+        activation(
+            "hard sigmoid",
+            Activation::HardSigmoid { alpha: 0.25, beta: 0.5 },
+            &[-2.0, 0.0, 2.0, 3.0],
+            &[0.0, 0.5, 1.0, 1.0],
+            &[0.0, 0.25, 0.0, 0.0],
+        ),
+        activation(
+            "hard swish",
+            Activation::HardSwish,
+            &[-4.0, -3.0, 3.0, 4.0],
+            &[0.0, 0.0, 3.0, 4.0],
+            &[0.0, 0.0, 1.0, 1.0],
+        ),
+        activation(
+            "round",
+            Activation::Round,
+            &[-1.5, -0.5, 0.5, 1.5, 2.5],
+            &[-2.0, 0.0, 0.0, 2.0, 2.0],
+            &[0.0; 5],
+        ),
+        activation("truncate", Activation::Truncate, &[-1.5, -0.5, 1.9], &[-1.0, 0.0, 1.0], &[0.0; 3]),
+        activation("sign", Activation::Sign, &[-2.0, 0.0, 3.0], &[-1.0, 0.0, 1.0], &[0.0; 3]),
+        activation("square", Activation::Power { exponent: 2.0 }, &[-3.0, 0.0], &[9.0, 0.0], &[-6.0, 0.0]),
+        activation("power of 0", Activation::Power { exponent: 0.0 }, &[-3.0, 0.0], &[1.0, 1.0], &[0.0, 0.0]),
+        case("max", Op::Max { axes: vec![1], keep: false }, &[1.0, 3.0, 3.0], &[3.0], &[0.0, 1.0, 0.0]),
+        case("min", Op::Min { axes: vec![1], keep: true }, &[2.0, -3.0, -3.0], &[-3.0], &[0.0, 1.0, 0.0]),
+        case("norm", Op::Norm { axes: vec![1], keep: false }, &[0.0, 0.0], &[0.0], &[0.0, 0.0]),
     ]
 }

@@ -117,12 +117,12 @@ fn large() -> Vec<OpCase> {
     };
     let maps = |name: &str, op: Op| on_rows(&format!("large {name}"), op, &[20, 31, 33]);
     let pool = Pool { padding: vec![(1, 1); 2], ..Pool::square(3, 2) };
-    let resize = Resize {
-        size: vec![45, 50],
-        scale: vec![45.0 / 20.0, 50.0 / 21.0],
-        mode: Interpolation::Linear,
-        coordinates: Coordinates::HalfPixel,
-    };
+    let resize = Resize::new(
+        vec![45, 50],
+        vec![45.0 / 20.0, 50.0 / 21.0],
+        Interpolation::Linear,
+        Coordinates::HalfPixel,
+    );
     let channels: &[usize] = &[20];
     vec![
         conv("of many channels", Conv::square(1, 1), &[60, 6, 37], &[9, 60, 3, 3]),

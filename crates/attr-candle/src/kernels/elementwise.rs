@@ -1,6 +1,6 @@
 //! What is done to each element by itself, and to each element by the channel it is in.
 
-use attr_core::Activation;
+use attr_core::{Activation, Comparison};
 use rayon::prelude::*;
 
 use super::host::{HostOp, View};
@@ -51,6 +51,10 @@ pub(crate) enum Binary {
     Sub,
     Mul,
     Div,
+    Power,
+    Maximum,
+    Minimum,
+    Compare(Comparison),
 }
 
 impl HostOp<2> for Binary {
@@ -65,7 +69,47 @@ impl HostOp<2> for Binary {
             Binary::Sub => zip(a.data, b.data, |a, b| a - b),
             Binary::Mul => zip(a.data, b.data, |a, b| a * b),
             Binary::Div => zip(a.data, b.data, |a, b| a / b),
+            Binary::Power => zip(a.data, b.data, T::powf),
+            // NaN stays NaN.
+            Binary::Maximum => zip(a.data, b.data, |a, b| if a >= b || a.is_nan() { a } else { b }),
+            Binary::Minimum => zip(a.data, b.data, |a, b| if a <= b || a.is_nan() { a } else { b }),
+            Binary::Compare(comparison) => {
+                zip(a.data, b.data, |a, b| if holds(*comparison, a, b) { T::one() } else { T::zero() })
+            }
         };
+        (y, a.dims.to_vec())
+    }
+}
+
+fn holds<T: Real>(comparison: Comparison, a: T, b: T) -> bool {
+    match comparison {
+        Comparison::Equal => a == b,
+        Comparison::NotEqual => a != b,
+        Comparison::Greater => a > b,
+        Comparison::GreaterOrEqual => a >= b,
+        Comparison::Less => a < b,
+        Comparison::LessOrEqual => a <= b,
+    }
+}
+
+/// The second value where the first is not 0, else the third; all of the same shape.
+pub(crate) struct Where;
+
+impl HostOp<3> for Where {
+    fn name(&self) -> &'static str {
+        "where"
+    }
+
+    fn run<T: Real>(&self, [condition, a, b]: [View<'_, T>; 3]) -> (Vec<T>, Vec<usize>) {
+        assert!(condition.dims == a.dims && a.dims == b.dims, "BUG: these shapes have to be broadcast first");
+        let mut y = vec![T::zero(); a.data.len()];
+        let chunks =
+            condition.data.par_chunks(CHUNK).zip(a.data.par_chunks(CHUNK)).zip(b.data.par_chunks(CHUNK));
+        y.par_chunks_mut(CHUNK).zip(chunks).for_each(|(y, ((condition, a), b))| {
+            for (y, ((&condition, &a), &b)) in y.iter_mut().zip(condition.iter().zip(a).zip(b)) {
+                *y = if condition != T::zero() { a } else { b };
+            }
+        });
         (y, a.dims.to_vec())
     }
 }

@@ -41,7 +41,7 @@ impl HostOp<1> for Backward<'_> {
     }
 }
 
-type Taps = Vec<[(usize, f64); 2]>;
+type Taps = Vec<Vec<(usize, f64)>>;
 
 /// The taps of two spatial axes; where there is one, it is the second of them.
 struct Grid {
@@ -54,7 +54,7 @@ impl Grid {
     fn new(resize: &Resize, x: &[usize]) -> Self {
         match *x {
             [_, _, columns] => {
-                Grid { rows: vec![[(0, 1.0), (0, 0.0)]], columns: resize.taps(0, columns), old: [1, columns] }
+                Grid { rows: vec![vec![(0, 1.0)]], columns: resize.taps(0, columns), old: [1, columns] }
             }
             [_, _, rows, columns] => {
                 Grid { rows: resize.taps(0, rows), columns: resize.taps(1, columns), old: [rows, columns] }

@@ -495,7 +495,7 @@ fn repeated(g: &mut Importer, n: &Operator, target: &[Dim]) -> Result<Option<Vec
     let mut scale = vec![1.0; rank - 2];
     scale[axis - 1] = times as f64;
     let (mode, coordinates) = (Interpolation::NearestFloor, Coordinates::Asymmetric);
-    let op = Op::Resize(Resize { size: spatial(&wanted), scale, mode, coordinates });
+    let op = Op::Resize(Resize::new(spatial(&wanted), scale, mode, coordinates));
     let id = g.channels_second(x)?;
     let id = g.add(n.name(), op, &[id], &[])?;
     g.value(id, true).map(Some)
@@ -510,7 +510,7 @@ pub(super) fn resize_bilinear(g: &mut Importer, n: &Operator) -> Values {
         (true, true) => return broken("expected half_pixel_centers or align_corners, found both"),
     };
     let scale = (0..2).map(|i| size[i] as f64 / old[i] as f64).collect();
-    let op = Op::Resize(Resize { size, scale, mode: Interpolation::Linear, coordinates });
+    let op = Op::Resize(Resize::new(size, scale, Interpolation::Linear, coordinates));
     let id = g.add(n.name(), op, &[id], &[])?;
     g.value(id, true)
 }
@@ -539,7 +539,7 @@ pub(super) fn resize_nearest(g: &mut Importer, n: &Operator) -> Values {
     let scale: Vec<_> = (0..2).map(|i| size[i] as f64 / old[i] as f64).collect();
     g.budget.spend(size.iter().fold(0usize, |sum, n| sum.saturating_add(32 * n)))?;
     for (mode, coordinates) in rules {
-        let resize = Resize { size: size.clone(), scale: scale.clone(), mode, coordinates };
+        let resize = Resize::new(size.clone(), scale.clone(), mode, coordinates);
         let same = |axis: usize| {
             let taps = resize.taps(axis, old[axis]);
             taps.iter().enumerate().all(|(i, taps)| taps[0].0 == entry(i, axis))

@@ -55,7 +55,7 @@ pub(super) fn resize(g: &mut Context, n: &Node) -> Values {
         (None, Some(scales)) => by_scales(&shape, &along, &scales)?,
         (None, None) => return broken("expected sizes or scales"),
     };
-    add(g, n, x, Resize { size, scale, mode, coordinates })
+    add(g, n, x, Resize::new(size, scale, mode, coordinates))
 }
 
 /// As it was before the coordinates could be chosen.
@@ -70,7 +70,7 @@ fn plain(g: &mut Context, n: &Node, scales: Option<Vec<f64>>) -> Values {
         other => return unsupported(format!("with attribute mode={other}")),
     };
     let (size, scale) = by_scales(&shape, &(0..shape.rank()).collect::<Vec<_>>(), &scales)?;
-    add(g, n, x, Resize { size, scale, mode, coordinates: Coordinates::Asymmetric })
+    add(g, n, x, Resize::new(size, scale, mode, Coordinates::Asymmetric))
 }
 
 fn add(g: &mut Context, n: &Node, x: NodeId, resize: Resize) -> Values {

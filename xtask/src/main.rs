@@ -14,6 +14,7 @@ mod demo;
 mod framework;
 mod models;
 mod networks;
+mod onnx_tests;
 mod packages;
 mod pickle;
 mod test;
@@ -41,6 +42,15 @@ enum Task {
         /// Handed on to the comparison
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
+    },
+    /// Fetch the ONNX project's backend tests, and run them on candle
+    OnnxTests {
+        /// Only those whose name contains this
+        #[arg(default_value = "")]
+        part: String,
+        /// Print what came of each one
+        #[arg(long)]
+        each: bool,
     },
     /// Measure side by side with PyTorch and TensorFlow, in environments of their own
     Bench,
@@ -81,6 +91,7 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
         Task::Consistency { arguments } => {
             consistency::run(&cache, &models::set_up(&cache)?, &arguments)?;
         }
+        Task::OnnxTests { part, each } => onnx_tests::run(&cache, &part, each)?,
         Task::Bench => bench::run(&cache)?,
         Task::TrainDigits { seed } => {
             let digits = weights::digits(&cache.fetch(&packages::DIGITS)?)?;

@@ -307,6 +307,21 @@ pub(crate) const LIBTENSORFLOW: Layout = Layout {
     texts: &[],
 };
 
+/// The ONNX project's backend tests (Apache-2.0): newer wheels do not carry them.
+pub(crate) const ONNX_TESTS: Layout = Layout {
+    name: "onnx-tests",
+    version: "1.19.1",
+    wheels: &[(
+        wheel("onnx", "1.19.1", 18, "1839af08ab4a909e4af936b8149c27f8c64b96138981024e251906e0539d8bf9"),
+        &[
+            part("onnx/backend/test/data/node/", "node/"),
+            part("onnx-1.19.1.dist-info/licenses/", "licences/"),
+        ],
+    )],
+    links: &[],
+    texts: &[],
+};
+
 const fn wheel(name: &'static str, version: &'static str, megabytes: u32, sha256: &'static str) -> Package {
     Package { kind: Kind::Wheel, name, version, megabytes, sha256, members: &[] }
 }
@@ -327,7 +342,7 @@ mod tests {
     #[test]
     fn rows_are_well_formed() {
         let is_hash = |h: &str| h.len() == 64 && h.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let wheels = || [LIBTORCH, LIBTENSORFLOW].into_iter().flat_map(|layout| layout.wheels);
+        let wheels = || [LIBTORCH, LIBTENSORFLOW, ONNX_TESTS].into_iter().flat_map(|layout| layout.wheels);
         for package in ALL.into_iter().chain(wheels().map(|(package, _)| package)) {
             assert!(is_hash(package.sha256), "{}", package.name);
             let mut names: Vec<_> = package.members.iter().map(|m| m.name).collect();

@@ -116,6 +116,14 @@ impl Graph {
         Ok(id)
     }
 
+    /// Adds an input of exactly these lengths, without a batch. What depends on no other input has no batch
+    /// either: it can be computed and differentiated, and methods, which need rows, refuse it.
+    pub fn fixed_input(&mut self, name: &str, dims: &[usize]) -> Result<NodeId> {
+        let id = self.push(name, Op::Input, &[], &[], Shape::fixed(dims))?;
+        self.inputs.push(id);
+        Ok(id)
+    }
+
     /// Adds a parameter, to be named by the layers that use it.
     pub fn param(&mut self, value: impl Into<Param>) -> ParamId {
         self.params.push(value.into());

@@ -199,7 +199,8 @@ fn expect_dims(what: &str, found: &[usize], expected: &[usize]) -> Result<(), St
 
 /// The lengths of the `axes` spatial axes behind batch and channel.
 fn spatial(shape: &Shape, axes: usize) -> Result<Vec<usize>, String> {
-    if shape.rank() != axes + 2 || !shape.is_batch_first() {
+    let first = shape.is_batch_first() || shape.batch_axis().is_none();
+    if shape.rank() != axes + 2 || !first {
         return Err(format!("expected [B, C] and {axes} spatial axes, found {shape}"));
     }
     (2..shape.rank()).map(|axis| fixed(shape, axis)).collect()

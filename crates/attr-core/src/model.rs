@@ -119,15 +119,20 @@ impl<T: Tensor> Point<'_, T> {
             let found = vec![self.inputs.len()];
             return Err(Error::Shape { place: "the model's inputs".into(), expected, found });
         }
-        let rows = self.inputs.first().map_or(1, Tensor::rows);
+        let mut rows = None;
         for (&(name, shape), input) in inputs.iter().zip(self.inputs) {
             let place = format!("input {name:?}");
             admitted(&place, shape, input)?;
+            if shape.is_some_and(|shape| shape.batch_axis().is_none()) {
+                continue;
+            }
+            let rows = *rows.get_or_insert(input.rows());
             if input.rows() != rows {
                 let expected = format!("{rows} rows, as the first input");
                 return Err(Error::Shape { place, expected, found: input.dims() });
             }
         }
+        let rows = rows.unwrap_or(1);
         let Some((_, values)) = self.replace else { return Ok(1) };
         if at_cut.len() != values.len() {
             let (place, expected) =

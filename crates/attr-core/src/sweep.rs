@@ -161,7 +161,9 @@ impl<'a, K: Kernels> Sweep<'a, K> {
         let read = |id: NodeId| self.to.iter().any(|&port| matches!(port, Port::Edge(by, _) if by == id));
         let due = asked || (0..self.needed.len()).any(|id| (self.needed[id] || read(id)) && crosses(id));
         if self.copies > 1 && due {
-            for input in self.inputs.values_mut() {
+            let graph = crate::LayeredModel::graph(self.model);
+            let batched = |id: &NodeId| graph.node(*id).shape.batch_axis().is_some();
+            for (_, input) in self.inputs.iter_mut().filter(|(id, _)| batched(id)) {
                 *input = input.tile_rows(self.copies)?;
             }
             for id in 0..self.tiled.len() {

@@ -79,12 +79,18 @@ impl Array {
         }
     }
 
-    /// As a parameter of a layer; `None` for integers.
+    /// As a parameter of a layer; `None` for whole numbers that are not known, or that single precision does
+    /// not hold exactly.
     pub(crate) fn to_param(&self) -> Option<Param> {
         match self.standard() {
             Array::F32(a) => Some(Param::F32(a)),
             Array::F64(a) => Some(Param::F64(a)),
-            Array::Int(_) => None,
+            Array::Int(a) => {
+                let exact = |size: &Size| size.fixed().filter(|&n| n as f32 as i64 == n).map(|n| n as f32);
+                let numbers = a.iter().map(exact).collect::<Option<Vec<_>>>()?;
+                let array = ndarray::ArrayD::from_shape_vec(IxDyn(a.shape()), numbers).ok()?;
+                Some(Param::F32(array.into_shared()))
+            }
         }
     }
 }

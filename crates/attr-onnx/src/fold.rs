@@ -103,7 +103,9 @@ pub(crate) fn cast_to(g: &mut Context, n: &Node, to: i32) -> Result<Array, Fault
         Err(_) => return broken("the shape does not fit to its numbers"),
     };
     match to {
-        TensorProto::FLOAT => Ok(Array::F32(numbers.mapv(|x| x as f32).into_shared())),
+        TensorProto::FLOAT | TensorProto::FLOAT16 | TensorProto::BFLOAT16 => {
+            Ok(Array::F32(numbers.mapv(|x| x as f32).into_shared()))
+        }
         TensorProto::DOUBLE => Ok(Array::F64(numbers.into_shared())),
         TensorProto::INT64 | TensorProto::INT32 => {
             Ok(Array::Int(numbers.mapv(|x| Size::Fixed(x as i64)).into_shared()))

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use attr_core::{Dim, Graph, NodeId, Op, Param, ParamId, Shape};
 
 use crate::Error;
-use crate::array::{Constant, Size};
+use crate::array::{Array, Constant, Size};
 use crate::node::{Fault, MAX_RANK, Node, Value, Values, broken, unsupported};
 use crate::tensor::Beside;
 
@@ -26,8 +26,8 @@ pub(crate) struct Context {
     pub(crate) graph: Graph,
     /// The length of the batch that the file was made for, if it says one.
     pub(crate) rows: Option<usize>,
-    /// The type of the network's inputs, and so of all it computes.
-    pub(crate) float_type: Option<i32>,
+    /// The layers whose values are whole numbers or truth values in the file.
+    pub(crate) whole: HashSet<NodeId>,
     /// The files beside the model.
     pub(crate) beside: Beside,
     names: HashSet<Rc<str>>,
@@ -46,7 +46,7 @@ impl Context {
         Context {
             graph: Graph::default(),
             rows: None,
-            float_type: None,
+            whole: HashSet::new(),
             beside,
             names: HashSet::new(),
             suffixes: HashMap::new(),
@@ -109,6 +109,9 @@ impl Context {
         }
         let param = self.param_of(constant, Form::Plain)?;
         let id = self.graph.add(&constant.name, Op::Constant, &[], &[param])?;
+        if matches!(constant.array, Array::Int(_)) {
+            self.whole.insert(id);
+        }
         self.constants.insert(constant.name.clone(), id);
         Ok(id)
     }
@@ -148,7 +151,7 @@ impl Context {
             return Ok(id);
         }
         let Some(param) = constant.array.to_param() else {
-            return broken(format!("{:?}: expected floating-point numbers, found integers", constant.name));
+            return unsupported("of whole numbers that depend on the batch or that single precision would round");
         };
         let param = formed(self, param, form)?;
         let id = self.graph.param(param);
@@ -170,6 +173,10 @@ impl Context {
         params: &[ParamId],
     ) -> Result<NodeId, Fault> {
         let id = self.graph.add(name, op, inputs, params)?;
+        // Most operators give what they take; those that don't say so afterwards.
+        if inputs.iter().any(|input| self.whole.contains(input)) {
+            self.whole.insert(id);
+        }
         let rank = self.graph.node(id).shape.rank();
         if rank > MAX_RANK {
             return Err(Fault::Other(Error::Layer {

@@ -27,8 +27,10 @@
 mod array;
 mod error;
 mod fold;
+mod functions;
 mod import;
 mod node;
+mod numbers;
 mod operators;
 mod proto;
 mod read;
@@ -38,5 +40,6 @@ mod tests;
 mod write;
 
 pub use error::{Error, Result};
+pub use numbers::Numbers;
 pub use read::{Options, decode, decode_with, read, read_with};
 pub use write::{encode, write};

@@ -20,6 +20,30 @@ pub(crate) struct ModelProto {
     pub(crate) opset_import: Vec<OperatorSetIdProto>,
     #[prost(message, repeated, tag = "14")]
     pub(crate) metadata_props: Vec<StringStringEntryProto>,
+    #[prost(message, repeated, tag = "25")]
+    pub(crate) functions: Vec<FunctionProto>,
+}
+
+/// An operator that the file itself defines, by other operators.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FunctionProto {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) input: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub(crate) output: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) node: Vec<NodeProto>,
+    #[prost(message, repeated, tag = "9")]
+    pub(crate) opset_import: Vec<OperatorSetIdProto>,
+    #[prost(string, tag = "10")]
+    pub(crate) domain: String,
+    /// Attributes with the values they have where a use of the function does not say them.
+    #[prost(message, repeated, tag = "11")]
+    pub(crate) attribute_proto: Vec<AttributeProto>,
+    #[prost(string, tag = "13")]
+    pub(crate) overload: String,
 }
 
 /// The version of a set of operators; the domain of ONNX's own is empty.
@@ -70,6 +94,10 @@ pub(crate) struct NodeProto {
     pub(crate) attribute: Vec<AttributeProto>,
     #[prost(string, tag = "7")]
     pub(crate) domain: String,
+    #[prost(string, tag = "8")]
+    pub(crate) overload: String,
+    #[prost(message, repeated, tag = "9")]
+    pub(crate) metadata_props: Vec<StringStringEntryProto>,
 }
 
 /// An attribute of an operator. Its kind is in `kind`, one of the constants below.
@@ -91,6 +119,9 @@ pub(crate) struct AttributeProto {
     pub(crate) ints: Vec<i64>,
     #[prost(int32, tag = "20")]
     pub(crate) kind: i32,
+    /// In a function: the attribute of the use that this one has the value of.
+    #[prost(string, tag = "21")]
+    pub(crate) ref_attr_name: String,
 }
 
 impl AttributeProto {
@@ -131,10 +162,22 @@ impl TensorProto {
     pub(crate) const INT32: i32 = 6;
     pub(crate) const INT64: i32 = 7;
     pub(crate) const BOOL: i32 = 9;
+    pub(crate) const FLOAT16: i32 = 10;
     pub(crate) const DOUBLE: i32 = 11;
+    pub(crate) const BFLOAT16: i32 = 16;
 
     /// The `data_location` of numbers in another file.
     pub(crate) const EXTERNAL: i32 = 1;
+
+    /// Whether numbers of a `data_type` are computed with as floating-point numbers here.
+    pub(crate) fn is_float(data_type: i32) -> bool {
+        matches!(data_type, Self::FLOAT | Self::DOUBLE | Self::FLOAT16 | Self::BFLOAT16)
+    }
+
+    /// Whether numbers of a `data_type` are computed with as whole numbers here.
+    pub(crate) fn is_whole(data_type: i32) -> bool {
+        matches!(data_type, Self::INT64 | Self::INT32 | Self::BOOL)
+    }
 
     /// The name of a `data_type`.
     pub(crate) fn type_name(data_type: i32) -> String {

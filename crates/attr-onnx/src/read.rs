@@ -9,17 +9,19 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::array::Constant;
+use crate::functions::{Placed, inlined, name_of, opset};
 use crate::import::Context;
 use crate::node::{Fault, MAX_RANK, Node, Value};
+use crate::numbers::Numbers;
 use crate::operators::{import, is_known};
 use crate::proto::{
-    AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+    AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
 use crate::tensor::{Beside, array};
 use crate::{Error, Result};
 
 /// The versions of ONNX's set of operators that are known here.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=22;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=24;
 
 /// No row of an input has more numbers than this.
 const MAX_ROW_LEN: usize = 1 << 31;
@@ -30,6 +32,13 @@ pub struct Options {
     /// For an input by its name: the length of each axis behind the batch, as in `[3, 224, 224]`. Needed
     /// where the file leaves one open; an error where it contradicts the file. Default: none.
     pub input_shapes: HashMap<String, Vec<usize>>,
+    /// Inputs by name that are held at a value: they become constants of the network, as if the file had them
+    /// as weights. Default: none.
+    pub constants: HashMap<String, Numbers>,
+    /// Whether inputs are taken to have no batch: each has exactly the lengths that the file says, and so many
+    /// that [`Self::input_shapes`] gives all of them. Such a network can be computed and differentiated, for
+    /// one input at a time; methods need a batch. Default: no, axis 0 of every input is the batch.
+    pub without_batch: bool,
 }
 
 /// The layer graph of an ONNX file. Weights in other files are looked for in its directory, not outside.
@@ -56,16 +65,20 @@ pub fn decode_with(bytes: &[u8], options: &Options) -> Result<Graph> {
 
 fn model(bytes: Bytes, beside: Beside, options: &Options) -> Result<Graph> {
     let len = bytes.len();
-    let model = ModelProto::decode(bytes).map_err(|e| Error::Format(e.to_string()))?;
-    let Some(graph) = &model.graph else {
+    let mut model = ModelProto::decode(bytes).map_err(|e| Error::Format(e.to_string()))?;
+    if model.graph.is_none() {
         return Err(Error::Format("expected a graph, found none".into()));
-    };
-    let version = |domain: &str| model.opset_import.iter().find(|o| o.domain == domain).map(|o| o.version);
-    let opset = version("").or(version("ai.onnx"));
+    }
+    let opset = known(opset(&model.opset_import))?;
+    let nodes = inlined(&mut model, opset, len)?;
+    let graph = model.graph.as_ref().expect("BUG: the graph was there before its operators were taken");
+    Reader::new(graph, &nodes, Context::new(len, beside))?.read(graph, &nodes, options)
+}
+
+/// The version of the set of operators, if it is known here.
+fn known(opset: Option<i64>) -> Result<i64> {
     match opset {
-        Some(opset) if OPSETS.contains(&opset) => {
-            Reader::new(graph, opset, Context::new(len, beside))?.read(graph, options)
-        }
+        Some(opset) if OPSETS.contains(&opset) => Ok(opset),
         found => {
             let found = found.map_or("none".to_string(), |version| version.to_string());
             let (first, last) = (OPSETS.start(), OPSETS.end());
@@ -75,7 +88,6 @@ fn model(bytes: Bytes, beside: Beside, options: &Options) -> Result<Graph> {
 }
 
 struct Reader<'a> {
-    opset: i64,
     context: Context,
     /// Initialisers that no layer has read yet, and what each is called should it become a layer.
     initialisers: HashMap<&'a str, (&'a TensorProto, Rc<str>)>,
@@ -90,17 +102,12 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Gives every layer the name that it has in the file, or else that of its value.
-    fn new(graph: &'a GraphProto, opset: i64, mut context: Context) -> Result<Self> {
+    fn new(graph: &'a GraphProto, nodes: &'a [Placed], mut context: Context) -> Result<Self> {
         let is_weight: HashSet<_> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
         for input in graph.input.iter().filter(|input| !is_weight.contains(input.name.as_str())) {
             context.unique(&input.name);
         }
-        let names = graph.node.iter().map(|node| {
-            let first = node.output.iter().map(String::as_str).find(|name| !name.is_empty());
-            let name = if node.name.is_empty() { first.unwrap_or(&node.op_type) } else { &node.name };
-            context.unique(if name.is_empty() { "layer" } else { name })
-        });
-        let names = names.collect();
+        let names = nodes.iter().map(|placed| context.unique(name_of(&placed.node))).collect();
         let mut initialisers = HashMap::new();
         for tensor in &graph.initializer {
             let layer = context.unique(if tensor.name.is_empty() { "constant" } else { &tensor.name });
@@ -109,9 +116,8 @@ impl<'a> Reader<'a> {
                 return Err(Error::Tensor { name: tensor.name.clone(), reason });
             }
         }
-        let given = graph.node.iter().flat_map(|node| node.output.iter().map(String::as_str)).collect();
+        let given = nodes.iter().flat_map(|placed| placed.node.output.iter().map(String::as_str)).collect();
         Ok(Reader {
-            opset,
             context,
             initialisers,
             names,
@@ -122,15 +128,22 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn read(mut self, graph: &'a GraphProto, options: &Options) -> Result<Graph> {
+    fn read(mut self, graph: &'a GraphProto, nodes: &'a [Placed], options: &Options) -> Result<Graph> {
+        let mut constants: HashMap<_, _> = options.constants.iter().collect();
         for input in &graph.input {
-            if !self.initialisers.contains_key(input.name.as_str()) {
-                self.input(input, options)?;
+            match constants.remove(&input.name) {
+                Some(numbers) => self.known_input(&input.name, numbers)?,
+                None if !self.initialisers.contains_key(input.name.as_str()) => self.input(input, options)?,
+                None => {}
             }
         }
+        if let Some(name) = constants.keys().next() {
+            let reason = "expected an input of the network, found none of this name".into();
+            return Err(Error::Input { name: name.to_string(), reason });
+        }
         let names = std::mem::take(&mut self.names);
-        for (node, name) in graph.node.iter().zip(&names) {
-            self.node(node, name)?;
+        for (placed, name) in nodes.iter().zip(&names) {
+            self.node(&placed.node, known(Some(placed.opset))?, name)?;
         }
         let mut outputs = Vec::new();
         for output in &graph.output {
@@ -153,74 +166,68 @@ impl<'a> Reader<'a> {
         Ok(self.context.graph)
     }
 
-    /// Takes axis 0 as the batch, and remembers how many rows the file was made for.
+    /// An input whose value the user gives.
+    fn known_input(&mut self, name: &'a str, numbers: &Numbers) -> Result<()> {
+        if numbers.dims().len() > MAX_RANK {
+            let reason = format!("expected at most {MAX_RANK} axes, found {}", numbers.dims().len());
+            return Err(Error::Input { name: name.into(), reason });
+        }
+        // As the value that the user gives replaces one in the file, the file's is not looked at.
+        let layer = self.initialisers.remove(name).map_or_else(|| name.into(), |(_, layer)| layer);
+        let origin = self.context.new_origin();
+        let constant = Constant { name: layer, origin, array: numbers.into() };
+        self.values.insert(name, Value::Constant(constant));
+        Ok(())
+    }
+
     fn input(&mut self, input: &'a ValueInfoProto, options: &Options) -> Result<()> {
         let broken = |reason: String| Error::Input { name: input.name.clone(), reason };
         let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
         let tensor = tensor.ok_or_else(|| broken("expected a tensor".into()))?;
-        if ![TensorProto::FLOAT, TensorProto::DOUBLE].contains(&tensor.elem_type) {
+        let (float, whole) = (TensorProto::is_float, TensorProto::is_whole);
+        if !float(tensor.elem_type) && !whole(tensor.elem_type) {
             let found = TensorProto::type_name(tensor.elem_type);
-            return Err(broken(format!("expected float or double, found {found}")));
+            let expected = "float, double, float16, bfloat16, int64, int32 or bool";
+            return Err(broken(format!("expected {expected}, found {found}")));
         }
-        self.context.float_type = Some(tensor.elem_type);
-        let wanted = options.input_shapes.get(&input.name);
-        let row = match (&tensor.shape, wanted) {
-            (None, Some(row)) => row.clone(),
-            (None, None) => return Err(broken("the file does not say its shape: give it".into())),
-            (Some(shape), _) => {
-                let Some((batch, axes)) = shape.dim.split_first() else {
-                    return Err(broken("expected a batch axis, found a single number".into()));
-                };
-                if let Some(Dimension::Value(rows @ 1..)) = batch.value {
-                    let rows = usize::try_from(rows).unwrap_or(usize::MAX);
-                    if let Some(other) = self.context.rows.replace(rows).filter(|&other| other != rows) {
-                        return Err(broken(format!("expected a batch of {other}, found {rows}")));
-                    }
-                }
-                if wanted.is_some_and(|row| row.len() != axes.len()) {
-                    let found = wanted.map_or(0, Vec::len);
-                    return Err(broken(format!(
-                        "expected {} lengths behind the batch, found {found}",
-                        axes.len()
-                    )));
-                }
-                let mut row = Vec::new();
-                for (i, dim) in axes.iter().enumerate() {
-                    let wanted = wanted.map(|row| row[i]);
-                    row.push(match (&dim.value, wanted) {
-                        (Some(Dimension::Value(n @ 1..)), None) => *n as usize,
-                        (Some(Dimension::Value(n @ 1..)), Some(wanted)) if *n as usize == wanted => wanted,
-                        (Some(Dimension::Value(n @ 1..)), Some(wanted)) => {
-                            return Err(broken(format!("axis {}: expected {n}, found {wanted}", i + 1)));
-                        }
-                        (_, Some(wanted)) => wanted,
-                        (Some(Dimension::Param(name)), None) => {
-                            return Err(broken(format!(
-                                "axis {} has the open length {name:?}: give the input's shape",
-                                i + 1
-                            )));
-                        }
-                        (_, None) => {
-                            return Err(broken(format!(
-                                "axis {} has an open length: give the input's shape",
-                                i + 1
-                            )));
-                        }
-                    });
-                }
-                row
-            }
+        let said = tensor.shape.as_ref().map(|shape| &shape.dim[..]);
+        let batch = if options.without_batch { None } else { self.batch(said).map_err(broken)? };
+        let wanted = options.input_shapes.get(&input.name).map(Vec::as_slice);
+        let first = usize::from(!options.without_batch);
+        let dims = lengths(said.map(|dims| dims.get(first..).unwrap_or_default()), wanted, first);
+        let dims = dims.map_err(broken)?;
+        let len = dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
+        if dims.len() >= MAX_RANK || len.is_none_or(|len| len == 0 || len > MAX_ROW_LEN) {
+            return Err(broken(format!("a value of shape {dims:?} is empty or too large")));
+        }
+        self.context.rows = self.context.rows.or(batch);
+        let id = match options.without_batch {
+            true => self.context.graph.fixed_input(&input.name, &dims)?,
+            false => self.context.graph.input(&input.name, &dims)?,
         };
-        let len = row.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
-        if row.len() >= MAX_RANK || len.is_none_or(|len| len == 0 || len > MAX_ROW_LEN) {
-            return Err(broken(format!("a row of shape {row:?} is empty or too large")));
+        if whole(tensor.elem_type) {
+            self.context.whole.insert(id);
         }
-        let id = self.context.graph.input(&input.name, &row)?;
         self.values.insert(&input.name, Value::Layer(id));
         Ok(())
     }
 
-    fn node(&mut self, node: &'a NodeProto, name: &Rc<str>) -> Result<()> {
+    /// How many rows the file was made for, by the first axis of an input, if it says so.
+    fn batch(&self, dims: Option<&[DimensionProto]>) -> std::result::Result<Option<usize>, String> {
+        let Some(dims) = dims else { return Ok(None) };
+        match dims.first().ok_or("expected a batch axis, found a single number")?.value {
+            Some(Dimension::Value(rows @ 1..)) => {
+                let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+                match self.context.rows.filter(|&other| other != rows) {
+                    Some(other) => Err(format!("expected a batch of {other}, found {rows}")),
+                    None => Ok(Some(rows)),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn node(&mut self, node: &'a NodeProto, opset: i64, name: &Rc<str>) -> Result<()> {
         let known = ["", "ai.onnx"].contains(&node.domain.as_str()) && is_known(&node.op_type);
         let mut inputs = Vec::new();
         for input in &node.input {
@@ -241,7 +248,7 @@ impl<'a> Reader<'a> {
         if unknown {
             return self.set(node, name, Vec::new(), |_| Value::Unknown);
         }
-        let n = Node::new(name.clone(), self.opset, node, inputs);
+        let n = Node::new(name.clone(), opset, node, inputs);
         let result = match import(&mut self.context, &n) {
             Ok(values) => match n.ignored() {
                 None => Ok(values),
@@ -311,6 +318,35 @@ impl<'a> Reader<'a> {
         });
         self.unsupported[place].1.push(layer.into());
     }
+}
+
+/// The length of each axis as the file says it, or else as it is wanted; `first` axes are before them.
+fn lengths(
+    said: Option<&[DimensionProto]>,
+    wanted: Option<&[usize]>,
+    first: usize,
+) -> std::result::Result<Vec<usize>, String> {
+    let said = match (said, wanted) {
+        (None, Some(wanted)) => return Ok(wanted.into()),
+        (None, None) => return Err("the file does not say its shape: give it".into()),
+        (Some(said), _) => said,
+    };
+    if let Some(wanted) = wanted.filter(|wanted| wanted.len() != said.len()) {
+        let behind = if first == 0 { "" } else { " behind the batch" };
+        return Err(format!("expected {} lengths{behind}, found {}", said.len(), wanted.len()));
+    }
+    let length = |(i, dim): (usize, &DimensionProto)| match (&dim.value, wanted.map(|wanted| wanted[i])) {
+        (Some(Dimension::Value(n @ 1..)), wanted) => match usize::try_from(*n).unwrap_or(usize::MAX) {
+            n if wanted.is_none_or(|wanted| wanted == n) => Ok(n),
+            n => Err(format!("axis {}: expected {n}, found {}", i + first, wanted.unwrap_or(0))),
+        },
+        (_, Some(wanted)) => Ok(wanted),
+        (Some(Dimension::Param(name)), None) => {
+            Err(format!("axis {} has the open length {name:?}: give the input's shape", i + first))
+        }
+        (_, None) => Err(format!("axis {} has an open length: give the input's shape", i + first)),
+    };
+    said.iter().enumerate().map(length).collect()
 }
 
 fn broken(layer: &str, reason: String) -> Error {

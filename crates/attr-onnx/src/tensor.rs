@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
+use half::{bf16, f16};
 use ndarray::{ArcArray, ArrayD, IxDyn};
 use prost::bytes::Bytes;
 
@@ -112,57 +113,39 @@ pub(crate) fn array(tensor: &TensorProto, beside: &mut Beside) -> Result<Array> 
             )),
         }
     };
+    // The numbers, from raw bytes of this width or from the field that the type has in the format.
+    macro_rules! numbers {
+        ($kind:ident, $width:literal, $raw:expr, $field:ident, $of_field:expr) => {{
+            let numbers = match raw($width, beside)? {
+                Some(bytes) => decode::<$width, _>(&bytes, $raw),
+                None => tensor.$field.iter().copied().map($of_field).collect(),
+            };
+            shaped(tensor, &dims, numbers).map(Array::$kind)
+        }};
+    }
     let int = |n: i64| Size::Fixed(n);
+    let bits = |n: i32| n as u16;
+    let (half, brain) = (|n: u16| f16::from_bits(n).to_f32(), |n: u16| bf16::from_bits(n).to_f32());
     match tensor.data_type {
-        TensorProto::FLOAT => shaped(
-            tensor,
-            &dims,
-            match raw(4, beside)? {
-                Some(bytes) => decode(&bytes, f32::from_le_bytes),
-                None => tensor.float_data.clone(),
-            },
-        )
-        .map(Array::F32),
-        TensorProto::DOUBLE => shaped(
-            tensor,
-            &dims,
-            match raw(8, beside)? {
-                Some(bytes) => decode(&bytes, f64::from_le_bytes),
-                None => tensor.double_data.clone(),
-            },
-        )
-        .map(Array::F64),
-        TensorProto::INT64 => shaped(
-            tensor,
-            &dims,
-            match raw(8, beside)? {
-                Some(bytes) => decode(&bytes, |b| int(i64::from_le_bytes(b))),
-                None => tensor.int64_data.iter().map(|&n| int(n)).collect(),
-            },
-        )
-        .map(Array::Int),
-        TensorProto::INT32 => shaped(
-            tensor,
-            &dims,
-            match raw(4, beside)? {
-                Some(bytes) => decode(&bytes, |b| int(i32::from_le_bytes(b).into())),
-                None => tensor.int32_data.iter().map(|&n| int(n.into())).collect(),
-            },
-        )
-        .map(Array::Int),
-        TensorProto::BOOL | TensorProto::UINT8 => shaped(
-            tensor,
-            &dims,
-            match raw(1, beside)? {
-                Some(bytes) => bytes.iter().map(|&n| int(n.into())).collect(),
-                None => tensor.int32_data.iter().map(|&n| int(n.into())).collect(),
-            },
-        )
-        .map(Array::Int),
+        TensorProto::FLOAT => numbers!(F32, 4, f32::from_le_bytes, float_data, |x| x),
+        TensorProto::DOUBLE => numbers!(F64, 8, f64::from_le_bytes, double_data, |x| x),
+        TensorProto::FLOAT16 => {
+            numbers!(F32, 2, |b| half(u16::from_le_bytes(b)), int32_data, |n| half(bits(n)))
+        }
+        TensorProto::BFLOAT16 => {
+            numbers!(F32, 2, |b| brain(u16::from_le_bytes(b)), int32_data, |n| brain(bits(n)))
+        }
+        TensorProto::INT64 => numbers!(Int, 8, |b| int(i64::from_le_bytes(b)), int64_data, int),
+        TensorProto::INT32 => {
+            numbers!(Int, 4, |b| int(i32::from_le_bytes(b).into()), int32_data, |n| int(n.into()))
+        }
+        TensorProto::BOOL | TensorProto::UINT8 => {
+            numbers!(Int, 1, |[b]: [u8; 1]| int(b.into()), int32_data, |n| int(n.into()))
+        }
         other => Err(broken(
             tensor,
             format!(
-                "expected float, double, int64, int32, bool or uint8, found {}",
+                "expected float, double, float16, bfloat16, int64, int32, bool or uint8, found {}",
                 TensorProto::type_name(other)
             ),
         )),

@@ -60,7 +60,7 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>> {
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(writer.proto),
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 17 }],
-        metadata_props: Vec::new(),
+        ..ModelProto::default()
     };
     match model.encoded_len() {
         0..MAX_LEN => Ok(model.encode_to_vec()),
@@ -280,7 +280,7 @@ impl<'a> Writer<'a> {
             name: name.into(),
             op_type: op_type.into(),
             attribute,
-            domain: String::new(),
+            ..NodeProto::default()
         });
     }
 

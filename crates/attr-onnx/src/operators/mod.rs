@@ -108,19 +108,38 @@ fn batch_norm(g: &mut Context, n: &Node) -> Values {
     g.add(n, Op::BatchNorm { epsilon: n.float("epsilon", 1e-5)? }, &[x], &params)
 }
 
-/// A cast to the type that the network computes in anyway.
+/// A cast of computed values. All floating-point numbers are computed with in the one precision that a network is
+/// run in, so a cast between their types is none; nor is one of whole numbers, which are exact in it up to
+/// 2^24 (single precision) or 2^53.
 fn cast(g: &mut Context, n: &Node) -> Values {
+    // How numbers are rounded that are too large for a type of eight bits.
+    n.attribute("saturate");
+    n.attribute("round_mode");
     match i32::try_from(n.int("to", 0)?) {
-        Ok(to) if Some(to) == g.float_type => identity(g, n),
-        Ok(to) => unsupported(format!("of computed values to {}", TensorProto::type_name(to))),
+        Ok(to) => cast_layer(g, n, to),
         Err(_) => broken("attribute to: expected a type"),
+    }
+}
+
+fn cast_layer(g: &mut Context, n: &Node, to: i32) -> Values {
+    let x = g.layer(n, 0)?;
+    let whole = g.whole.contains(&x);
+    match to {
+        to if TensorProto::is_float(to) => {
+            let id = g.add_named(&n.name, Op::Identity, &[x], &[])?;
+            g.whole.remove(&id);
+            Ok(vec![Value::Layer(id)])
+        }
+        TensorProto::INT64 | TensorProto::INT32 if whole => identity(g, n),
+        to => unsupported(format!("of computed values to {}", TensorProto::type_name(to))),
     }
 }
 
 /// A cast to the type of the second input.
 fn cast_like(g: &mut Context, n: &Node) -> Values {
     let to = match n.input(1) {
-        Some(Value::Layer(_)) => g.float_type.unwrap_or_default(),
+        Some(Value::Layer(id)) if g.whole.contains(id) => TensorProto::INT64,
+        Some(Value::Layer(_)) => TensorProto::FLOAT,
         _ => match n.constant(1)?.array {
             Array::F32(_) => TensorProto::FLOAT,
             Array::F64(_) => TensorProto::DOUBLE,
@@ -132,8 +151,7 @@ fn cast_like(g: &mut Context, n: &Node) -> Values {
             let (array, origin) = (cast_to(g, n, to)?, g.new_origin());
             Ok(vec![n.value(origin, array)])
         }
-        _ if Some(to) == g.float_type => identity(g, n),
-        _ => unsupported(format!("of computed values to {}", TensorProto::type_name(to))),
+        _ => cast_layer(g, n, to),
     }
 }
 

@@ -126,6 +126,30 @@ impl Size {
         }
     }
 
+    /// The larger of two; the batch has one row at least.
+    pub(crate) fn max(self, other: Size) -> Option<Size> {
+        match (self, other) {
+            (Size::Fixed(a), Size::Fixed(b)) => Some(Size::Fixed(a.max(b))),
+            (Size::Batch(a), Size::Batch(b)) => Some(Size::Batch(a.max(b))),
+            (Size::Batch(a @ 1..), Size::Fixed(b)) | (Size::Fixed(b), Size::Batch(a @ 1..)) if b <= a => {
+                Some(Size::Batch(a))
+            }
+            _ => None,
+        }
+    }
+
+    /// The smaller of two.
+    pub(crate) fn min(self, other: Size) -> Option<Size> {
+        match (self, other) {
+            (Size::Fixed(a), Size::Fixed(b)) => Some(Size::Fixed(a.min(b))),
+            (Size::Batch(a), Size::Batch(b)) => Some(Size::Batch(a.min(b))),
+            (Size::Batch(a @ 1..), Size::Fixed(b)) | (Size::Fixed(b), Size::Batch(a @ 1..)) if b <= a => {
+                Some(Size::Fixed(b))
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn div(self, other: Size) -> Option<Size> {
         let exact = |a: i64, b: i64| if a.checked_rem(b)? == 0 { a.checked_div(b) } else { None };
         match (self, other) {

@@ -37,7 +37,8 @@ pub(crate) fn inlined(model: &mut ModelProto, opset: i64, bytes: usize) -> Resul
     }
     let key = |f: &'_ FunctionProto| (f.domain.clone(), f.name.clone(), f.overload.clone());
     let functions = model.functions.iter().map(|f| (key(f), f)).collect();
-    let mut inliner = Inliner { functions, left: bytes.saturating_mul(MAX_GROWTH), placed: Vec::new(), calls: 0 };
+    let mut inliner =
+        Inliner { functions, left: bytes.saturating_mul(MAX_GROWTH), placed: Vec::new(), calls: 0 };
     for node in nodes {
         inliner.place(node, opset, 0)?;
     }

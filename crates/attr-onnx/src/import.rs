@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use attr_core::{Dim, Graph, NodeId, Op, Param, ParamId, Shape};
 
+use ndarray::{ArrayD, IxDyn};
+
 use crate::Error;
 use crate::array::{Array, Constant, Size};
 use crate::node::{Fault, MAX_RANK, Node, Value, Values, broken, unsupported};
@@ -26,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) graph: Graph,
     /// The length of the batch that the file was made for, if it says one.
     pub(crate) rows: Option<usize>,
+    /// Whether an input of the network is in double precision, and so what is added here.
+    pub(crate) double: bool,
     /// The layers whose values are whole numbers or truth values in the file.
     pub(crate) whole: HashSet<NodeId>,
     /// The files beside the model.
@@ -46,6 +50,7 @@ impl Context {
         Context {
             graph: Graph::default(),
             rows: None,
+            double: false,
             whole: HashSet::new(),
             beside,
             names: HashSet::new(),
@@ -145,13 +150,16 @@ impl Context {
         Ok(params)
     }
 
-    fn param_of(&mut self, constant: &Constant, form: Form) -> Result<ParamId, Fault> {
+    /// A constant as parameter.
+    pub(crate) fn param_of(&mut self, constant: &Constant, form: Form) -> Result<ParamId, Fault> {
         let key = (constant.origin, format!("{form:?}"));
         if let Some(&id) = self.params.get(&key) {
             return Ok(id);
         }
         let Some(param) = constant.array.to_param() else {
-            return unsupported("of whole numbers that depend on the batch or that single precision would round");
+            return unsupported(
+                "of whole numbers that depend on the batch or that single precision would round",
+            );
         };
         let param = formed(self, param, form)?;
         let id = self.graph.param(param);
@@ -185,6 +193,39 @@ impl Context {
             }));
         }
         Ok(id)
+    }
+
+    /// Adds a layer on the way to the operator's own, under the operator's name and a number.
+    pub(crate) fn step(&mut self, n: &Node, op: Op, inputs: &[NodeId]) -> Result<NodeId, Fault> {
+        let name = self.unique(&n.name);
+        self.add_named(&name, op, inputs, &[])
+    }
+
+    /// A layer on the way that moves axes, unless it leaves them where they are.
+    pub(crate) fn transposed(&mut self, n: &Node, axes: Vec<usize>, x: NodeId) -> Result<NodeId, Fault> {
+        if axes.is_sorted() { Ok(x) } else { self.step(n, Op::Transpose { axes }, &[x]) }
+    }
+
+    /// A layer on the way that gives a value another shape, unless it has it.
+    pub(crate) fn reshaped(&mut self, n: &Node, dims: Vec<Dim>, x: NodeId) -> Result<NodeId, Fault> {
+        let shape = Shape(dims);
+        if self.shape(x) == shape { Ok(x) } else { self.step(n, Op::Reshape { shape }, &[x]) }
+    }
+
+    /// A layer that gives one number, for an operator.
+    pub(crate) fn number(&mut self, n: &Node, x: f64) -> Result<NodeId, Fault> {
+        let param = self.filled(&[], x)?;
+        let name = self.unique(&n.name);
+        self.add_named(&name, Op::Constant, &[], &[param])
+    }
+
+    /// A parameter of these lengths that is the same number everywhere, in the precision of the file.
+    pub(crate) fn filled(&mut self, dims: &[usize], x: f64) -> Result<ParamId, Fault> {
+        self.spend(dims.iter().fold(1usize, |product, &dim| product.saturating_mul(dim)))?;
+        Ok(match self.double {
+            true => self.graph.param(ArrayD::from_elem(IxDyn(dims), x)),
+            false => self.graph.param(ArrayD::from_elem(IxDyn(dims), x as f32)),
+        })
     }
 
     /// Whether a size in the file is the length of this axis, whatever the batch.

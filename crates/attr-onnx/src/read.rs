@@ -205,6 +205,7 @@ impl<'a> Reader<'a> {
             true => self.context.graph.fixed_input(&input.name, &dims)?,
             false => self.context.graph.input(&input.name, &dims)?,
         };
+        self.context.double |= tensor.elem_type == TensorProto::DOUBLE;
         if whole(tensor.elem_type) {
             self.context.whole.insert(id);
         }

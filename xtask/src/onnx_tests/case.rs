@@ -92,7 +92,8 @@ impl Case {
             let read = |i: usize| fs::read(data.join(format!("{what}_{i}.pb"))).ok();
             (0..count).map(|i| Numbers::decode(&read(i)?).ok()).collect::<Option<Vec<_>>>()
         };
-        let (inputs, outputs) = (numbers("input", graph.inputs.len()), numbers("output", graph.outputs.len()));
+        let (inputs, outputs) =
+            (numbers("input", graph.inputs.len()), numbers("output", graph.outputs.len()));
         Ok(Case { name: name.into(), bytes, graph, about, inputs, outputs })
     }
 
@@ -147,7 +148,13 @@ impl Case {
         names.filter_map(|name| self.graph.inputs.iter().position(|input| input.name == *name)).collect()
     }
 
-    fn run(&self, inputs: &[Numbers], outputs: &[Numbers], held: &[usize], batch: bool) -> Result<(), Trouble> {
+    fn run(
+        &self,
+        inputs: &[Numbers],
+        outputs: &[Numbers],
+        held: &[usize],
+        batch: bool,
+    ) -> Result<(), Trouble> {
         let name = |i: usize| self.graph.inputs[i].name.clone();
         let options = Options {
             constants: held.iter().map(|&i| (name(i), inputs[i].clone())).collect(),
@@ -188,7 +195,8 @@ fn computed(
 ) -> attr_core::Result<Vec<ArrayD<f64>>> {
     let shapes: Vec<_> = graph.inputs().iter().map(|&id| graph.node(id).shape.clone()).collect();
     let model = compile(graph, precision)?;
-    let inputs = inputs.iter().zip(&shapes).map(|(x, shape)| model.tensor(&twice_if(batch, x.clone(), shape)));
+    let inputs =
+        inputs.iter().zip(&shapes).map(|(x, shape)| model.tensor(&twice_if(batch, x.clone(), shape)));
     let inputs = inputs.collect::<attr_core::Result<Vec<_>>>()?;
     let outputs = model.forward(Point::at(&inputs), &Cut::output())?;
     outputs.iter().map(Tensor::to_array).collect()

@@ -72,9 +72,7 @@ pub(super) const ALL_OPEN: &[&[usize]] = &[&[]];
 const EITHER: &[&[usize]] = &[&[], &[0], &[1]];
 
 /// What is skipped of the operators that must pass: the first line whose names fit says why.
-pub(super) const SKIPPED: [(&[&str], &str); 1] = [
-    (&["test_nothing"], "nothing"),
-];
+pub(super) const SKIPPED: [(&[&str], &str); 1] = [(&["test_nothing"], "nothing")];
 
 /// Types of numbers, by ONNX's number, that are not computed with here.
 pub(super) const TYPES: [(i32, &str); 15] = [

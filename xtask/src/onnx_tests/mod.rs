@@ -71,7 +71,10 @@ impl std::fmt::Display for Report {
             }
         }
         let tests = self.verdicts.len();
-        writeln!(f, "{tests} tests, {passed} passed ({held} also with all inputs held, {batched} as a batch)")?;
+        writeln!(
+            f,
+            "{tests} tests, {passed} passed ({held} also with all inputs held, {batched} as a batch)"
+        )?;
         let total: usize = skipped.values().sum();
         writeln!(f, "{total} skipped:")?;
         for (reason, count) in skipped {

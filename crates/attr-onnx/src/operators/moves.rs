@@ -1,10 +1,10 @@
-//! Operators that move numbers about: reshape, transpose, slice, pad, concatenate.
+//! Operators that give all of a value's numbers in another shape or order, or several times.
 
 use attr_core::{Dim, NodeId, Op, Shape};
 
 use super::transposed_constant;
-use crate::array::{Size, listed};
-use crate::fold::bound;
+use crate::array::{Constant, Size, listed, map_array};
+use crate::fold::{constant_of_known_shape, one_value};
 use crate::import::Context;
 use crate::node::{Fault, Node, Value, Values, axes, axis, broken, count, unsupported};
 
@@ -57,6 +57,117 @@ pub(super) fn reshape(g: &mut Context, n: &Node) -> Values {
     let Some(target) = n.sizes(1)? else { return broken("input 1 is missing") };
     let dims = target_dims(&g.shape(x), &target, n.flag("allowzero", false)?, g.rows)?;
     reshape_to(g, n, x, dims)
+}
+
+/// Shapes that exporters write for the batch that a file was made for hold for any.
+pub(super) fn expand(g: &mut Context, n: &Node) -> Values {
+    let x = g.layer(n, 0)?;
+    let Some(target) = n.sizes(1)? else { return broken("input 1 is missing") };
+    let shape = g.shape(x);
+    let rank = shape.rank().max(target.len());
+    let mut dims = Vec::new();
+    for i in 0..rank {
+        let old = (i + shape.rank()).checked_sub(rank).map_or(Dim::Fixed(1), |i| shape.0[i]);
+        let new = (i + target.len()).checked_sub(rank).map_or(Size::Fixed(1), |i| target[i]);
+        dims.push(match (old, new) {
+            (old, Size::Fixed(1)) => old,
+            (old, new) if g.is_len(new, old) => old,
+            (Dim::Fixed(1), Size::Fixed(len)) => Dim::Fixed(count(len)?),
+            (Dim::Fixed(1), Size::Batch(len)) => Dim::Batch(count(len)?),
+            _ => return broken(format!("{shape} can't be expanded to {}", listed(&target))),
+        });
+    }
+    expand_to(g, n, x, Shape(dims))
+}
+
+fn expand_to(g: &mut Context, n: &Node, x: NodeId, shape: Shape) -> Values {
+    if shape == g.shape(x) {
+        return g.add(n, Op::Identity, &[x], &[]);
+    }
+    let mut inputs = vec![x];
+    if shape.batch_axis().is_some() && g.shape(x).batch_axis().is_none() {
+        inputs.extend(g.graph.inputs().iter().find(|&&id| g.shape(id).is_batch_first()));
+    }
+    let whole = g.whole.contains(&x);
+    let id = g.add_named(&n.name, Op::Expand { shape }, &inputs, &[])?;
+    if !whole {
+        g.whole.remove(&id);
+    }
+    Ok(vec![Value::Layer(id)])
+}
+
+/// Known lengths make a constant; with the batch among them it is a layer.
+pub(super) fn constant_of_shape(g: &mut Context, n: &Node) -> Values {
+    let Some(sizes) = n.sizes(0)? else { return broken("input 0 is missing") };
+    if sizes.iter().all(|size| size.fixed().is_some()) {
+        let (array, origin) = (constant_of_known_shape(g, n)?, g.new_origin());
+        return Ok(vec![n.value(origin, array)]);
+    }
+    let dims = sizes.iter().map(|size| match *size {
+        Size::Fixed(len) => count(len).map(Dim::Fixed),
+        Size::Batch(len) => count(len).map(Dim::Batch),
+    });
+    let dims = dims.collect::<Result<Vec<_>, _>>()?;
+    let (name, origin) = (g.unique(&n.name), g.new_origin());
+    let array = map_array!(one_value(g, n)?, a => match a.into_shape_with_order(ndarray::IxDyn(&[])) {
+        Ok(a) => a,
+        Err(_) => return broken("expected one value"),
+    });
+    let value = g.constant_layer(&Constant { name, origin, array })?;
+    expand_to(g, n, value, Shape(dims))
+}
+
+/// Blocks of channels become squares of pixels.
+pub(super) fn depth_to_space(g: &mut Context, n: &Node) -> Values {
+    let (x, batch, [channels, height, width]) = picture(g, n)?;
+    let block = count(n.int("blocksize", 0)?)?;
+    let square = block.checked_mul(block).filter(|&square| square > 0 && channels.is_multiple_of(square));
+    let Some(square) = square else {
+        return broken(format!("expected a block whose square divides {channels} channels, found {block}"));
+    };
+    let depth = channels / square;
+    // Where the two halves of the block are among the channels, and the order that brings them to the pixels.
+    let (split, order) = match n.text("mode", "DCR")? {
+        "DCR" => ([block, block, depth], [0, 3, 4, 1, 5, 2]),
+        "CRD" => ([depth, block, block], [0, 1, 4, 2, 5, 3]),
+        other => return unsupported(format!("with attribute mode={other}")),
+    };
+    let split = [split[0], split[1], split[2], height, width];
+    let x = g.step(n, Op::Reshape { shape: with(batch, &split) }, &[x])?;
+    let x = g.step(n, Op::Transpose { axes: order.to_vec() }, &[x])?;
+    let pixels = [depth, height.saturating_mul(block), width.saturating_mul(block)];
+    g.add(n, Op::Reshape { shape: with(batch, &pixels) }, &[x], &[])
+}
+
+/// Squares of pixels become blocks of channels.
+pub(super) fn space_to_depth(g: &mut Context, n: &Node) -> Values {
+    let (x, batch, [channels, height, width]) = picture(g, n)?;
+    let block = count(n.int("blocksize", 0)?)?;
+    if block == 0 || !height.is_multiple_of(block) || !width.is_multiple_of(block) {
+        return broken(format!("expected a block that divides {height} and {width} pixels, found {block}"));
+    }
+    let (height, width) = (height / block, width / block);
+    let split = with(batch, &[channels, height, block, width, block]);
+    let x = g.step(n, Op::Reshape { shape: split }, &[x])?;
+    let x = g.step(n, Op::Transpose { axes: vec![0, 3, 5, 1, 2, 4] }, &[x])?;
+    let depth = channels.saturating_mul(block).saturating_mul(block);
+    g.add(n, Op::Reshape { shape: with(batch, &[depth, height, width]) }, &[x], &[])
+}
+
+/// A value with its first axis, channels, height and width.
+fn picture(g: &mut Context, n: &Node) -> Result<(NodeId, Dim, [usize; 3]), Fault> {
+    let x = g.layer(n, 0)?;
+    let shape = g.shape(x);
+    match shape.0[..] {
+        [batch, Dim::Fixed(channels), Dim::Fixed(height), Dim::Fixed(width)] => {
+            Ok((x, batch, [channels, height, width]))
+        }
+        _ => broken(format!("expected [B, C, H, W], found {shape}")),
+    }
+}
+
+fn with(batch: Dim, lens: &[usize]) -> Shape {
+    Shape(std::iter::once(batch).chain(lens.iter().map(|&len| Dim::Fixed(len))).collect())
 }
 
 fn reshape_to(g: &mut Context, n: &Node, x: NodeId, dims: Vec<Dim>) -> Values {
@@ -122,7 +233,7 @@ fn target_dims(
     Ok(dims.into_iter().map(|dim| dim.unwrap_or(open)).collect())
 }
 
-fn product(dims: &[Dim]) -> Dim {
+pub(super) fn product(dims: &[Dim]) -> Dim {
     dims.iter().fold(Dim::Fixed(1), |product, &dim| match (product, dim) {
         (Dim::Fixed(a), Dim::Fixed(b)) => Dim::Fixed(a.saturating_mul(b)),
         (Dim::Fixed(a) | Dim::Batch(a), Dim::Fixed(b) | Dim::Batch(b)) => Dim::Batch(a.saturating_mul(b)),
@@ -147,113 +258,4 @@ pub(super) fn transpose(g: &mut Context, n: &Node) -> Values {
     }
     let x = g.layer(n, 0)?;
     g.add(n, Op::Transpose { axes: order }, &[x], &[])
-}
-
-/// One layer for each axis that is cut, of which the last has the operator's name.
-pub(super) fn slice(g: &mut Context, n: &Node) -> Values {
-    let x = g.layer(n, 0)?;
-    let shape = g.shape(x);
-    let list = |name: &'static str, i| match n.opset {
-        ..10 => Ok(n.ints(name).map(|list| list.iter().map(|&i| Size::Fixed(i)).collect::<Vec<_>>())),
-        _ => n.sizes(i),
-    };
-    let (Some(starts), Some(ends)) = (list("starts", 1)?, list("ends", 2)?) else {
-        return broken("expected starts and ends");
-    };
-    let along = match n.ints_or_input("axes", 10, 3)? {
-        Some(list) => list.iter().map(|&a| axis(a, shape.rank())).collect::<Result<Vec<_>, _>>()?,
-        None => (0..starts.len()).collect(),
-    };
-    if n.opset >= 10
-        && let Some(step) = n.integers(4)?.unwrap_or_default().iter().find(|&&step| step != 1)
-    {
-        return unsupported(format!("with step {step}"));
-    }
-    let different = (1..along.len()).all(|i| !along[..i].contains(&along[i]));
-    if ends.len() != starts.len() || along.len() != starts.len() || !different || along.len() > shape.rank() {
-        return broken("expected as many ends and different axes as starts, and no more than the value has");
-    }
-    let mut parts = Vec::new();
-    for (i, &axis) in along.iter().enumerate() {
-        match (shape.0[axis], starts[i], ends[i]) {
-            (Dim::Fixed(len), Size::Fixed(start), Size::Fixed(end)) => {
-                let (start, end) = (bound(start, len), bound(end, len));
-                parts.push((axis, start, end.saturating_sub(start), len));
-            }
-            (dim @ Dim::Batch(_), Size::Fixed(0), end) if g.is_len(end, dim) || is_endless(end) => {}
-            (Dim::Batch(_), ..) => return unsupported("of the batch"),
-            _ => return unsupported("that depends on the batch"),
-        }
-    }
-    if parts.len() > 1 {
-        parts.retain(|&(_, _, part, len)| part != len);
-    }
-    let Some(((axis, start, len, _), first)) = parts.split_last() else {
-        return g.add(n, Op::Identity, &[x], &[]);
-    };
-    let mut x = x;
-    for (i, &(axis, start, len, _)) in first.iter().enumerate() {
-        let name = g.unique(&format!("{}_{}", n.name, i + 1));
-        x = g.add_named(&name, Op::Slice { axis, start, len }, &[x], &[])?;
-    }
-    g.add(n, Op::Slice { axis: *axis, start: *start, len: *len }, &[x], &[])
-}
-
-/// Whether exporters write this end for "to the last".
-fn is_endless(end: Size) -> bool {
-    matches!(end, Size::Fixed(end) if end >= i64::from(i32::MAX))
-}
-
-/// One slice for each output: `name`, `name_1`...
-pub(super) fn split(g: &mut Context, n: &Node) -> Values {
-    let x = g.layer(n, 0)?;
-    let shape = g.shape(x);
-    let axis = axis(n.int("axis", 0)?, shape.rank())?;
-    let Dim::Fixed(total) = shape.0[axis] else { return unsupported("of the batch") };
-    let outputs = n.proto.output.len();
-    let parts = match n.ints_or_input("split", 13, 1)? {
-        Some(parts) => parts.iter().map(|&part| count(part)).collect::<Result<Vec<_>, _>>()?,
-        None => {
-            let wanted = count(n.int("num_outputs", outputs as i64)?)?.max(1);
-            let part = total.div_ceil(wanted);
-            (0..outputs).map(|i| part.min(total.saturating_sub(part.saturating_mul(i)))).collect()
-        }
-    };
-    if parts.len() != outputs || parts.iter().try_fold(0usize, |sum, &p| sum.checked_add(p)) != Some(total) {
-        return broken(format!("expected {outputs} parts of {total} entries, found {parts:?}"));
-    }
-    let mut values = Vec::new();
-    let mut start = 0;
-    for (i, &len) in parts.iter().enumerate() {
-        let name = if i == 0 { n.name.clone() } else { g.unique(&format!("{}_{i}", n.name)) };
-        values.push(Value::Layer(g.add_named(&name, Op::Slice { axis, start, len }, &[x], &[])?));
-        start += len;
-    }
-    Ok(values)
-}
-
-pub(super) fn pad(g: &mut Context, n: &Node) -> Values {
-    match n.text("mode", "constant")? {
-        "constant" => {}
-        other => return unsupported(format!("with attribute mode={other}")),
-    }
-    let x = g.layer(n, 0)?;
-    let rank = g.shape(x).rank();
-    let pads = n.ints_or_input("pads", 11, 1)?.unwrap_or_default();
-    let value = if n.opset < 11 { n.float("value", 0.0)? } else { n.number(2)?.unwrap_or(0.0) };
-    let along = match if n.opset >= 18 { n.integers(3)? } else { None } {
-        Some(list) => list.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?,
-        None => (0..rank).collect(),
-    };
-    if pads.len() != 2 * along.len() {
-        return broken(format!("expected {} pads, found {pads:?}", 2 * along.len()));
-    }
-    if pads.iter().any(|&pad| pad < 0) {
-        return unsupported("with negative pads");
-    }
-    let mut padding = vec![(0, 0); rank];
-    for (i, &axis) in along.iter().enumerate() {
-        padding[axis] = (count(pads[i])?, count(pads[i + along.len()])?);
-    }
-    g.add(n, Op::Pad { padding, value }, &[x], &[])
 }

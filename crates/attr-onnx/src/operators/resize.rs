@@ -18,31 +18,6 @@ pub(super) fn resize(g: &mut Context, n: &Node) -> Values {
     if n.opset < 11 {
         return plain(g, n, n.numbers(1)?);
     }
-    for unused in ["cubic_coeff_a", "exclude_outside", "extrapolation_value"] {
-        n.attribute(unused);
-    }
-    if n.flag("antialias", false)? {
-        return unsupported("with attribute antialias=1");
-    }
-    match n.text("keep_aspect_ratio_policy", "stretch")? {
-        "stretch" => {}
-        other => return unsupported(format!("with attribute keep_aspect_ratio_policy={other}")),
-    }
-    let coordinates = match n.text("coordinate_transformation_mode", "half_pixel")? {
-        "half_pixel" => Coordinates::HalfPixel,
-        "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
-        "align_corners" => Coordinates::AlignCorners,
-        "asymmetric" => Coordinates::Asymmetric,
-        other => return unsupported(format!("with attribute coordinate_transformation_mode={other}")),
-    };
-    let nearest = n.text("nearest_mode", "round_prefer_floor")?;
-    let mode = match (n.text("mode", "nearest")?, nearest) {
-        ("linear", _) => Interpolation::Linear,
-        ("nearest", "round_prefer_floor") => Interpolation::Nearest,
-        ("nearest", "floor") => Interpolation::NearestFloor,
-        ("nearest", other) => return unsupported(format!("with attribute nearest_mode={other}")),
-        (other, _) => return unsupported(format!("with attribute mode={other}")),
-    };
     let x = g.layer(n, 0)?;
     let shape = g.shape(x);
     let along = match n.ints("axes") {
@@ -50,12 +25,86 @@ pub(super) fn resize(g: &mut Context, n: &Node) -> Values {
         None => (0..shape.rank()).collect(),
     };
     let sizes = n.sizes(3)?.filter(|sizes| !sizes.is_empty());
-    let (size, scale) = match (sizes, n.numbers(2)?) {
-        (Some(sizes), _) => by_sizes(g, &shape, &along, &sizes)?,
+    let scales = n.numbers(2)?.filter(|scales| !scales.is_empty());
+    let policy = n.text("keep_aspect_ratio_policy", "stretch")?;
+    let (size, scale) = match (sizes, scales) {
+        (Some(sizes), _) => by_sizes(g, &shape, &along, &sizes, policy)?,
         (None, Some(scales)) => by_scales(&shape, &along, &scales)?,
         (None, None) => return broken("expected sizes or scales"),
     };
-    add(g, n, x, Resize::new(size, scale, mode, coordinates))
+    let mut resize = Resize::new(size, scale, interpolation(n)?, coordinates(n, &shape, &along)?);
+    resize.antialias = n.flag("antialias", false)?;
+    resize.exclude_outside = n.flag("exclude_outside", false)?;
+    let beyond = n.float("extrapolation_value", 0.0)?;
+    match resize.coordinates {
+        Coordinates::CropAndResize { .. } if beyond != 0.0 => extrapolated(g, n, x, resize, beyond),
+        _ => add(g, n, x, resize),
+    }
+}
+
+fn interpolation(n: &Node) -> Result<Interpolation, Fault> {
+    let nearest = n.text("nearest_mode", "round_prefer_floor")?;
+    let slope = n.float("cubic_coeff_a", -0.75)?;
+    Ok(match (n.text("mode", "nearest")?, nearest) {
+        ("linear", _) => Interpolation::Linear,
+        ("cubic", _) => Interpolation::Cubic { slope },
+        ("nearest", "round_prefer_floor") => Interpolation::Nearest,
+        ("nearest", "round_prefer_ceil") => Interpolation::NearestUp,
+        ("nearest", "floor") => Interpolation::NearestFloor,
+        ("nearest", "ceil") => Interpolation::NearestCeil,
+        ("nearest", other) => return unsupported(format!("with attribute nearest_mode={other}")),
+        (other, _) => return unsupported(format!("with attribute mode={other}")),
+    })
+}
+
+fn coordinates(n: &Node, shape: &Shape, along: &[usize]) -> Result<Coordinates, Fault> {
+    Ok(match n.text("coordinate_transformation_mode", "half_pixel")? {
+        "half_pixel" => Coordinates::HalfPixel,
+        "half_pixel_symmetric" => Coordinates::HalfPixelSymmetric,
+        "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
+        "align_corners" => Coordinates::AlignCorners,
+        "asymmetric" => Coordinates::Asymmetric,
+        "tf_half_pixel_for_nn" => Coordinates::TfHalfPixel,
+        "tf_crop_and_resize" => {
+            let Some(roi) = n.numbers(1)?.filter(|roi| roi.len() == 2 * along.len()) else {
+                return broken(format!("expected a region of {} numbers", 2 * along.len()));
+            };
+            let mut region = [(0.0, 1.0); 3];
+            for (i, &axis) in along.iter().enumerate() {
+                let part = (roi[i], roi[i + along.len()]);
+                match axis.checked_sub(2).and_then(|axis| region.get_mut(axis)) {
+                    Some(region) => *region = part,
+                    None if part == (0.0, 1.0) => {}
+                    None => return unsupported(format!("of a region of axis {axis} of {shape}")),
+                }
+            }
+            Coordinates::CropAndResize { region }
+        }
+        other => return unsupported(format!("with attribute coordinate_transformation_mode={other}")),
+    })
+}
+
+/// A resize that has another number than 0 where it lies outside of the value.
+fn extrapolated(g: &mut Context, n: &Node, x: NodeId, resize: Resize, beyond: f64) -> Values {
+    let old = spatial(&g.shape(x))?.0;
+    let outside = |axis: usize| -> Vec<bool> {
+        resize.taps(axis, old[axis]).iter().map(|taps| taps.is_empty()).collect()
+    };
+    let outside: Vec<_> = (0..old.len().min(resize.size.len())).map(outside).collect();
+    let total = resize.size.iter().fold(1usize, |product, &len| product.saturating_mul(len));
+    g.spend(total)?;
+    let size = resize.size.clone();
+    let y = g.step(n, Op::Resize(resize), &[x])?;
+    let add = ndarray::ArrayD::from_shape_fn(ndarray::IxDyn(&size), |i| {
+        if outside.iter().enumerate().any(|(axis, outside)| outside[i[axis]]) { beyond } else { 0.0 }
+    });
+    let param = match g.double {
+        true => g.graph.param(add),
+        false => g.graph.param(add.mapv(|x| x as f32)),
+    };
+    let name = g.unique(&n.name);
+    let around = g.add_named(&name, Op::Constant, &[], &[param])?;
+    g.add(n, Op::Add, &[y, around], &[])
 }
 
 /// As it was before the coordinates could be chosen.
@@ -80,7 +129,13 @@ fn add(g: &mut Context, n: &Node, x: NodeId, resize: Resize) -> Values {
 /// Size and scale of the axes behind batch and channel.
 type Target = (Vec<usize>, Vec<f64>);
 
-fn by_sizes(g: &Context, shape: &Shape, along: &[usize], sizes: &[Size]) -> Result<Target, Fault> {
+fn by_sizes(
+    g: &Context,
+    shape: &Shape,
+    along: &[usize],
+    sizes: &[Size],
+    policy: &str,
+) -> Result<Target, Fault> {
     if sizes.len() != along.len() {
         return broken(format!("expected {} sizes, found {}", along.len(), sizes.len()));
     }
@@ -95,6 +150,19 @@ fn by_sizes(g: &Context, shape: &Shape, along: &[usize], sizes: &[Size]) -> Resu
             }
             _ => return unsupported(format!("along axis {axis}")),
         }
+    }
+    let scales = along.iter().filter_map(|&axis| target.1.get(axis.checked_sub(2)?).copied());
+    let scale = match policy {
+        "stretch" => return Ok(target),
+        "not_larger" => scales.fold(f64::INFINITY, f64::min),
+        "not_smaller" => scales.fold(0.0, f64::max),
+        other => return unsupported(format!("with attribute keep_aspect_ratio_policy={other}")),
+    };
+    let old = spatial(shape)?.0;
+    for axis in along.iter().filter_map(|axis| axis.checked_sub(2)) {
+        target.1[axis] = scale;
+        // To the nearest, and from the middle up.
+        target.0[axis] = count((scale * old[axis] as f64 + 0.5).floor() as i64)?;
     }
     Ok(target)
 }

@@ -105,7 +105,7 @@ fn pool(g: &mut Context, n: &Node) -> Result<(NodeId, Pool), Fault> {
 fn weight(g: &mut Context, n: &Node) -> Result<(ParamId, Vec<usize>), Fault> {
     let weight = g.param(n, 1, Form::Plain)?;
     let Some(kernel) = g.dims(weight).get(2..).map(<[usize]>::to_vec) else {
-        return broken(format!("weight: expected rank 3 or 4, found {:?}", g.dims(weight)));
+        return broken(format!("weight: expected rank 3 to 5, found {:?}", g.dims(weight)));
     };
     if let Some(said) = n.ints("kernel_shape")
         && counts(said)? != kernel
@@ -141,7 +141,7 @@ fn windows(g: &Context, n: &Node, x: NodeId, kernel: &[usize]) -> Result<Windows
 
 /// Strides and dilations along so many axes.
 fn steps(n: &Node, axes: usize) -> Result<(Vec<usize>, Vec<usize>), Fault> {
-    if axes != 1 && axes != 2 {
+    if !(1..=3).contains(&axes) {
         return unsupported(format!("with {axes} spatial axes"));
     }
     Ok((each(n, "strides", axes, 1)?, each(n, "dilations", axes, 1)?))

@@ -71,11 +71,55 @@ pub(super) const ALL_OPEN: &[&[usize]] = &[&[]];
 /// Both operands open, or one of them.
 const EITHER: &[&[usize]] = &[&[], &[0], &[1]];
 
-/// What is skipped of the operators that must pass: the first line whose names fit says why.
-pub(super) const SKIPPED: [(&[&str], &str); 1] = [(&["test_nothing"], "nothing")];
+/// A test that is not run with this input held, though the list above says so: computed numbers of an embedding's rows are
+/// not counted from the end, and such a number is refused when it occurs.
+pub(super) const NOT_HELD: (&str, usize) = ("test_gather_negative_indices", 0);
+
+/// What is skipped of the operators that must pass: names of tests, and why.
+pub(super) const SKIPPED: [(&[&str], &str); 4] = [
+    (
+        &[
+            "test_constantofshape_int_shape_zero",
+            "test_reduce_l2_empty_set",
+            "test_reduce_l2_empty_set_expanded",
+            "test_reduce_max_empty_set",
+            "test_reduce_min_empty_set",
+            "test_reduce_sum_empty_set",
+            "test_reduce_sum_empty_set_non_reduced_axis_zero",
+            "test_reshape_allowzero_reordered",
+            "test_shape_start_greater_than_end",
+            "test_slice_start_out_of_bounds",
+            "test_split_zero_size_splits_opset13",
+            "test_split_zero_size_splits_opset18",
+        ],
+        "values without any numbers",
+    ),
+    (
+        &["test_batchnorm_epsilon_training_mode", "test_batchnorm_example_training_mode"],
+        "training mode",
+    ),
+    (
+        &[
+            "test_training_dropout",
+            "test_training_dropout_default",
+            "test_training_dropout_default_mask",
+            "test_training_dropout_mask",
+            "test_training_dropout_zero_ratio",
+            "test_training_dropout_zero_ratio_mask",
+        ],
+        "training mode",
+    ),
+    (
+        &["test_maxpool_with_argmax_2d_precomputed_pads", "test_maxpool_with_argmax_2d_precomputed_strides"],
+        "the places of maxima",
+    ),
+];
+
+/// A test whose expected numbers have been written down with four digits.
+pub(super) const FOUR_DIGITS: &str = "test_averagepool_2d_ceil_last_window_starts_on_pad";
 
 /// Types of numbers, by ONNX's number, that are not computed with here.
-pub(super) const TYPES: [(i32, &str); 15] = [
+pub(super) const TYPES: [(i32, &str); 16] = [
     (0, "sequences and optional values"),
     (2, "whole numbers of 8 or 16 bits or without a sign"),
     (3, "whole numbers of 8 or 16 bits or without a sign"),
@@ -91,4 +135,5 @@ pub(super) const TYPES: [(i32, &str); 15] = [
     (21, "numbers of 8 or 4 bits"),
     (22, "numbers of 8 or 4 bits"),
     (23, "numbers of 8 or 4 bits"),
+    (24, "numbers of 8 or 4 bits"),
 ];

@@ -59,6 +59,7 @@ impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (mut passed, mut held, mut batched) = (0, 0, 0);
         let mut skipped = BTreeMap::<&str, usize>::new();
+        let mut not_listed = BTreeMap::<&str, usize>::new();
         for (name, verdict) in &self.verdicts {
             match verdict {
                 Verdict::Passed { in_all, as_batch } => {
@@ -67,6 +68,7 @@ impl std::fmt::Display for Report {
                     batched += usize::from(*as_batch);
                 }
                 Verdict::Skipped(reason) => *skipped.entry(reason).or_default() += 1,
+                Verdict::NotListed(operator) => *not_listed.entry(operator).or_default() += 1,
                 Verdict::Failed(reason) => writeln!(f, "failed: {name}: {reason}")?,
             }
         }
@@ -75,11 +77,13 @@ impl std::fmt::Display for Report {
             f,
             "{tests} tests, {passed} passed ({held} also with all inputs held, {batched} as a batch)"
         )?;
-        let total: usize = skipped.values().sum();
-        writeln!(f, "{total} skipped:")?;
+        let other: usize = not_listed.values().sum();
+        writeln!(f, "{} skipped:", other + skipped.values().sum::<usize>())?;
         for (reason, count) in skipped {
             writeln!(f, "{count:6} {reason}")?;
         }
+        let operators: Vec<_> = not_listed.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        writeln!(f, "{other:6} operators that are not on the list: {}", operators.join(", "))?;
         write!(f, "{} failed", self.failed())
     }
 }

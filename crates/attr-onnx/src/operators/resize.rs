@@ -32,7 +32,11 @@ pub(super) fn resize(g: &mut Context, n: &Node) -> Values {
         (None, Some(scales)) => by_scales(&shape, &along, &scales)?,
         (None, None) => return broken("expected sizes or scales"),
     };
-    let mut resize = Resize::new(size, scale, interpolation(n)?, coordinates(n, &shape, &along)?);
+    let coordinates = match coordinates(n, &shape, &along)? {
+        Coordinates::AlignCorners => align_corners(&shape, &size, &scale)?,
+        other => other,
+    };
+    let mut resize = Resize::new(size, scale, interpolation(n)?, coordinates);
     resize.antialias = n.flag("antialias", false)?;
     resize.exclude_outside = n.flag("exclude_outside", false)?;
     let beyond = n.float("extrapolation_value", 0.0)?;
@@ -82,6 +86,22 @@ fn coordinates(n: &Node, shape: &Shape, along: &[usize]) -> Result<Coordinates, 
         }
         other => return unsupported(format!("with attribute coordinate_transformation_mode={other}")),
     })
+}
+
+/// By ONNX's reference the last corner is at the new length before it is rounded down, which then is outside: a region
+/// ends at the last entry that there is. (ONNX Runtime takes the rounded length.)
+fn align_corners(shape: &Shape, size: &[usize], scale: &[f64]) -> Result<Coordinates, Fault> {
+    let old = spatial(shape)?.0;
+    let unrounded = |axis: usize| old[axis] as f64 * scale[axis];
+    if (0..old.len()).all(|axis| (unrounded(axis) - size[axis] as f64).abs() < 1e-6) || old.len() > 3 {
+        return Ok(Coordinates::AlignCorners);
+    }
+    let mut region = [(0.0, 1.0); 3];
+    for axis in 0..old.len() {
+        let end = if size[axis] == 1 { 0.0 } else { (size[axis] - 1) as f64 / (unrounded(axis) - 1.0) };
+        region[axis] = (0.0, end);
+    }
+    Ok(Coordinates::CropAndResize { region })
 }
 
 /// A resize that has another number than 0 where it lies outside of the value.

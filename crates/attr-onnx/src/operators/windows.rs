@@ -24,6 +24,16 @@ pub(super) fn conv_transpose(g: &mut Context, n: &Node) -> Values {
     let conv = Conv { stride, padding: vec![(0, 0); axes], dilation, groups: count(n.int("group", 1)?)? };
     let mut op = ConvTranspose { conv, output_padding: each(n, "output_padding", axes, 0)? };
     let lengths = n.ints("output_shape").map(|_| each(n, "output_shape", axes, 0)).transpose()?;
+    if let Some(lengths) = &lengths {
+        // A length that several inputs of the convolution have may be beyond what is reached without output padding.
+        for (i, &length) in lengths.iter().enumerate() {
+            let most = op.conv.stride[i].max(op.conv.dilation[i]).saturating_sub(1);
+            let missing = length.saturating_sub(op.entries(i, sizes[i], kernel[i]));
+            if op.output_padding[i] == 0 && missing == 1 && missing <= most {
+                op.output_padding[i] = missing;
+            }
+        }
+    }
     op.conv.padding = match (padding(n, axes)?, lengths) {
         (Padding::Given(padding), None) => padding,
         (Padding::Given(_), Some(lengths)) => cut_to(n, &op, &sizes, &kernel, &lengths, false)?,

@@ -98,6 +98,11 @@ impl Context {
         Ok(())
     }
 
+    /// Allows to compute so many numbers more, for as many that were read from beside the file.
+    pub(crate) fn grant(&mut self, numbers: usize) {
+        self.budget = self.budget.saturating_add(numbers);
+    }
+
     /// The layer that an input is the value of; a constant becomes one.
     pub(crate) fn layer(&mut self, n: &Node, i: usize) -> Result<NodeId, Fault> {
         match n.input(i) {

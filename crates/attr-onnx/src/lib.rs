@@ -1,6 +1,6 @@
 //! ONNX files to and from the layer graph of `attr-core`.
 //!
-//! [`read`] takes a file of operator set 7 to 22, as PyTorch and others export them, and [`write`](fn@write)
+//! [`read`] takes a file of operator set 7 to 24, as PyTorch and others export them, and [`write`](fn@write)
 //! gives one that every ONNX run time takes. One operator of the file is one layer, under the name that it
 //! has there; arithmetic on shapes and constants is done while reading. The first axis of every input is
 //! the batch, whatever length the file says.
@@ -29,6 +29,7 @@ mod error;
 mod fold;
 mod functions;
 mod import;
+mod names;
 mod node;
 mod numbers;
 mod operators;

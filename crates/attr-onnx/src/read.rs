@@ -11,6 +11,7 @@ use prost::bytes::Bytes;
 use crate::array::Constant;
 use crate::functions::{Placed, inlined, name_of, opset};
 use crate::import::Context;
+use crate::names::Modules;
 use crate::node::{Fault, MAX_RANK, Node, Value};
 use crate::numbers::Numbers;
 use crate::operators::{import, is_known};
@@ -96,6 +97,7 @@ struct Reader<'a> {
     values: HashMap<&'a str, Value>,
     /// Values that some layer gives.
     given: HashSet<&'a str>,
+    modules: Modules,
     unsupported: Vec<(String, Vec<String>)>,
     places: HashMap<String, usize>,
 }
@@ -123,6 +125,7 @@ impl<'a> Reader<'a> {
             names,
             values: HashMap::new(),
             given,
+            modules: Modules::default(),
             unsupported: Vec::new(),
             places: HashMap::new(),
         })
@@ -162,8 +165,10 @@ impl<'a> Reader<'a> {
         if outputs.is_empty() {
             return Err(Error::Format("expected at least one output, found none".into()));
         }
-        self.context.graph.set_outputs(&outputs)?;
-        Ok(self.context.graph)
+        let mut graph = self.context.graph;
+        graph.set_outputs(&outputs)?;
+        self.modules.name(&mut graph)?;
+        Ok(graph)
     }
 
     /// An input whose value the user gives.
@@ -258,9 +263,14 @@ impl<'a> Reader<'a> {
             fault => fault,
         };
         match result {
-            Ok(values) => self.set(node, name, values, |i| {
-                Value::Unsupported(format!("{} with output {i}", node.op_type), name.to_string())
-            }),
+            Ok(values) => {
+                if let Some(Value::Layer(id)) = values.first() {
+                    self.modules.note(node, *id);
+                }
+                self.set(node, name, values, |i| {
+                    Value::Unsupported(format!("{} with output {i}", node.op_type), name.to_string())
+                })
+            }
             Err(Fault::Unsupported(how)) => {
                 self.report(format!("{} {how}", node.op_type), name);
                 self.set(node, name, Vec::new(), |_| Value::Unknown)
@@ -298,6 +308,9 @@ impl<'a> Reader<'a> {
         }
         if let Some((tensor, layer)) = self.initialisers.get(name) {
             let array = array(tensor, &mut self.context.beside)?;
+            if tensor.data_location == TensorProto::EXTERNAL {
+                self.context.grant(array.len());
+            }
             let origin = self.context.new_origin();
             let value = Value::Constant(Constant { name: layer.clone(), origin, array });
             self.values.insert(name, value.clone());

@@ -12,7 +12,7 @@ use ndarray::{ArrayD, Axis, concatenate};
 use prost::Message;
 
 use super::file::{self, Model};
-use super::lists::{FOUR_DIGITS, NOT_HELD, ALL_OPEN, HELD, OPERATORS, SKIPPED, TYPES};
+use super::lists::{ALL_OPEN, FOUR_DIGITS, HELD, NOT_HELD, OPERATORS, SKIPPED, TYPES};
 
 /// Relative to the expected number. ONNX's own runner allows 1e-3.
 const RELATIVE: f64 = 1e-5;
@@ -171,7 +171,8 @@ impl Case {
         let found = computed(graph, self.precision(), &points, batch).map_err(refused)?;
         for (i, ((found, expected), shape)) in found.iter().zip(outputs).zip(&shapes).enumerate() {
             let expected = twice_if(batch, expected.to_f64(), shape);
-            compare(found, &expected, self.tolerance(i)).map_err(|reason| Trouble::Wrong(format!("output {i}: {reason}")))?;
+            compare(found, &expected, self.tolerance(i))
+                .map_err(|reason| Trouble::Wrong(format!("output {i}: {reason}")))?;
         }
         Ok(())
     }

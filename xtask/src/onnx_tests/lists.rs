@@ -94,10 +94,7 @@ pub(super) const SKIPPED: [(&[&str], &str); 4] = [
         ],
         "values without any numbers",
     ),
-    (
-        &["test_batchnorm_epsilon_training_mode", "test_batchnorm_example_training_mode"],
-        "training mode",
-    ),
+    (&["test_batchnorm_epsilon_training_mode", "test_batchnorm_example_training_mode"], "training mode"),
     (
         &[
             "test_training_dropout",

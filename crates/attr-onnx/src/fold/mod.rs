@@ -60,6 +60,7 @@ const FOLDS: &[(&str, Fold)] = &[
     ("ReduceSum", |g, n| reduce(g, n, 13, Size::add, |a, b| a + b)),
     ("Reshape", moves::reshape),
     ("Round", |g, n| float(g, n, Activation::Round)),
+    ("ScatterND", moves::scatter),
     ("Sin", |g, n| float(g, n, Activation::Sin)),
     ("Slice", moves::slice),
     ("Sqrt", |g, n| float(g, n, Activation::Sqrt)),

@@ -260,6 +260,60 @@ pub(super) fn non_zero(g: &mut Context, n: &Node) -> Result<Array, Fault> {
     }
 }
 
+/// Parts of a value replaced by others: the last axis of the indices says where each is.
+pub(super) fn scatter(g: &mut Context, n: &Node) -> Result<Array, Fault> {
+    if n.text("reduction", "none")? != "none" {
+        return unsupported(format!("with attribute reduction={}", n.text("reduction", "none")?));
+    }
+    let (data, updates) = (n.constant(0)?.array.standard(), n.constant(2)?.array.standard());
+    let Array::Int(indices) = n.constant(1)?.array.standard() else {
+        return broken("expected whole numbers as indices");
+    };
+    g.spend(data.len().saturating_add(updates.len()).saturating_add(indices.len()))?;
+    let (dims, depth) = (data.dims(), indices.shape().last().copied().unwrap_or(0));
+    if indices.ndim() == 0 || depth > dims.len() {
+        return broken(format!(
+            "expected indices of at most {} axes, found {:?}",
+            dims.len(),
+            indices.shape()
+        ));
+    }
+    let expected = [&indices.shape()[..indices.ndim() - 1], &dims[depth..]].concat();
+    if updates.dims() != expected {
+        return broken(format!("expected updates of shape {expected:?}, found {:?}", updates.dims()));
+    }
+    let len: usize = dims[depth..].iter().product();
+    let place = |index: &[Size]| {
+        index.iter().zip(dims).try_fold(0usize, |place, (size, &dim)| {
+            let i = size.fixed().map(|i| if i < 0 { i.saturating_add(dim as i64) } else { i });
+            let i = i.and_then(|i| usize::try_from(i).ok()).filter(|&i| i < dim)?;
+            Some(place * dim + i)
+        })
+    };
+    let indices: Vec<_> = indices.iter().copied().collect();
+    let rows = if depth == 0 { Vec::new() } else { indices.chunks(depth).map(place).collect::<Vec<_>>() };
+    let Some(places) = rows.into_iter().collect::<Option<Vec<_>>>().filter(|_| depth > 0) else {
+        return broken(format!("expected indices into {dims:?}"));
+    };
+    macro_rules! scattered {
+        ($data:expr, $updates:expr) => {{
+            let (mut numbers, updates): (Vec<_>, Vec<_>) =
+                ($data.iter().copied().collect(), $updates.iter().copied().collect());
+            for (&place, update) in places.iter().zip(updates.chunks(len.max(1))) {
+                numbers[place * len..(place + 1) * len].copy_from_slice(update);
+            }
+            ArrayD::from_shape_vec(IxDyn(dims), numbers).map(ArrayD::into_shared)
+        }};
+    }
+    let scattered = match (&data, &updates) {
+        (Array::F32(a), Array::F32(b)) => scattered!(a, b).map(Array::F32),
+        (Array::F64(a), Array::F64(b)) => scattered!(a, b).map(Array::F64),
+        (Array::Int(a), Array::Int(b)) => scattered!(a, b).map(Array::Int),
+        _ => return broken("expected data and updates of the same type"),
+    };
+    scattered.map_err(|_| Fault::Broken("the shape does not fit to its numbers".into()))
+}
+
 /// The sums of the entries up to each along an axis.
 pub(super) fn cumulative_sum(g: &mut Context, n: &Node) -> Result<Array, Fault> {
     let data = &n.constant(0)?.array;

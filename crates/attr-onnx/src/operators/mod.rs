@@ -15,7 +15,7 @@ use attr_core::{Activation, Comparison, Op};
 use crate::array::{Array, Size, map_array};
 use crate::fold::{fold, is_constant, shape_of, shape_of_constant};
 use crate::import::Context;
-use crate::node::{Node, Value, Values, unsupported};
+use crate::node::{Fault, Node, Value, Values, unsupported};
 
 use self::elementwise::{activation, binary, chain, compare};
 use self::reductions::reduce;
@@ -129,18 +129,28 @@ pub(crate) fn is_known(op_type: &str) -> bool {
     fold(op_type).is_some() || OPERATORS.iter().any(|(name, _)| *name == op_type)
 }
 
-/// The values of an operator: computed now if all it reads is known, otherwise those of new layers.
+/// The values of an operator: computed now if all it reads is known, otherwise those of new layers. What is known of the
+/// batch alone may be a layer as well.
 pub(crate) fn import(g: &mut Context, n: &Node) -> Values {
     let op_type = n.proto.op_type.as_str();
+    let operator = OPERATORS.iter().find(|(name, _)| *name == op_type).map(|(_, operator)| operator);
     if n.inputs().iter().all(is_constant)
         && let Some(fold) = fold(op_type)
     {
-        let array = fold(g, n)?;
-        let origin = g.new_origin();
-        return Ok(vec![n.value(origin, array)]);
+        return match (fold(g, n), operator) {
+            (Ok(array), _) => {
+                let origin = g.new_origin();
+                Ok(vec![n.value(origin, array)])
+            }
+            (Err(Fault::Unsupported(why)), Some(operator)) => match operator(g, n) {
+                Err(Fault::Unsupported(_)) => unsupported(why),
+                values => values,
+            },
+            (Err(fault), _) => Err(fault),
+        };
     }
-    match OPERATORS.iter().find(|(name, _)| *name == op_type) {
-        Some((_, operator)) => operator(g, n),
+    match operator {
+        Some(operator) => operator(g, n),
         None => unsupported("of computed values"),
     }
 }

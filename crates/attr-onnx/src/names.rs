@@ -1,0 +1,117 @@
+//! The names that a network's author knows its layers by: the paths of PyTorch's modules, as its exporters leave them in
+//! the names of operators (`/layer4/layer4.1/conv2/Conv`), in their metadata, or in the names of weights.
+
+use std::collections::{HashMap, HashSet};
+
+use attr_core::{Graph, NodeId};
+
+use crate::Result;
+use crate::proto::NodeProto;
+
+/// Modules are nested no deeper.
+const MAX_DEPTH: usize = 64;
+
+/// The key under which PyTorch's exporter keeps the modules that an operator is in, from the outside in.
+const SCOPES: &str = "pkg.torch.onnx.name_scopes";
+
+/// The operators that a module with weights consists of, as a whole.
+const WITH_WEIGHTS: [&str; 6] =
+    ["BatchNormalization", "Conv", "ConvTranspose", "Gemm", "GroupNormalization", "LayerNormalization"];
+
+/// What is known of the modules that layers belong to, in the order of the file.
+#[derive(Debug, Default)]
+pub(crate) struct Modules {
+    layers: Vec<(Vec<String>, NodeId)>,
+    by_weight: Vec<(String, NodeId)>,
+}
+
+impl Modules {
+    /// Remembers an operator that has become a layer.
+    pub(crate) fn note(&mut self, node: &NodeProto, id: NodeId) {
+        let scopes = node.metadata_props.iter().find(|entry| entry.key == SCOPES);
+        let paths = scopes.map_or_else(|| paths_in_name(&node.name), |entry| paths_in_scopes(&entry.value));
+        if !paths.is_empty() {
+            self.layers.push((paths, id));
+        }
+        let weight = node.input.get(1).and_then(|name| name.strip_suffix(".weight"));
+        if let Some(module) = weight.filter(|_| WITH_WEIGHTS.contains(&node.op_type.as_str())) {
+            self.by_weight.push((module.into(), id));
+        }
+    }
+
+    /// Gives layers the names of the modules that they are the outputs of: the last layer of each. A module without
+    /// others in it that is used several times is `relu`, `relu_1`, `relu_2`... in the order of its uses. A module that
+    /// an exporter has merged into another, so that no layer is left in it, is found by its weight.
+    pub(crate) fn name(self, graph: &mut Graph) -> Result<()> {
+        let mut runs = HashMap::<&str, Vec<NodeId>>::new();
+        let mut order = Vec::new();
+        let mut with_others = HashSet::<&str>::new();
+        let mut before: &[String] = &[];
+        for (paths, id) in &self.layers {
+            for (depth, path) in paths.iter().enumerate() {
+                let uses = runs.entry(path).or_insert_with(|| {
+                    order.push(path);
+                    Vec::new()
+                });
+                match uses.last_mut() {
+                    Some(last) if before.contains(path) => *last = *id,
+                    _ => uses.push(*id),
+                }
+                if depth + 1 < paths.len() {
+                    with_others.insert(path);
+                }
+            }
+            before = paths;
+        }
+        let used = |path: &String| (runs[path.as_str()].as_slice(), with_others.contains(path.as_str()));
+        for path in &order {
+            match used(path) {
+                (uses, true) => uses.last().map_or(Ok(()), |&id| graph.also_called(id, path))?,
+                (uses, false) => uses.first().map_or(Ok(()), |&id| graph.also_called(id, path))?,
+            }
+        }
+        for path in &order {
+            if let (uses, false) = used(path) {
+                for (i, &id) in uses.iter().enumerate().skip(1) {
+                    graph.also_called(id, &format!("{path}_{i}"))?;
+                }
+            }
+        }
+        for (module, id) in &self.by_weight {
+            graph.also_called(*id, module)?;
+        }
+        Ok(())
+    }
+}
+
+/// The paths in a list as Python writes it, `['', 'layer4', 'layer4.1', 'relu_45']`: all but the first, which is the
+/// whole network, and the last, which is the value.
+fn paths_in_scopes(list: &str) -> Vec<String> {
+    let inner = list.trim().trim_start_matches('[').trim_end_matches(']');
+    let mut paths: Vec<_> = inner.split(',').map(|entry| entry.trim().trim_matches(['\'', '"'])).collect();
+    paths.pop();
+    let paths = paths.into_iter().filter(|path| !path.is_empty());
+    paths.take(MAX_DEPTH).map(str::to_string).collect()
+}
+
+/// The paths in a name like `/layer4/layer4.1/conv2/Conv`, whose last part is the operator. Where modules are kept in a
+/// list, a part begins with the one before it.
+fn paths_in_name(name: &str) -> Vec<String> {
+    let Some((modules, _)) = name.strip_prefix('/').and_then(|rest| rest.rsplit_once('/')) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<String> = Vec::new();
+    let mut before = "";
+    for part in modules.split('/').take(MAX_DEPTH) {
+        let extends =
+            part.strip_prefix(before).is_some_and(|rest| !before.is_empty() && rest.starts_with('.'));
+        let path = match paths.last() {
+            None => part.to_string(),
+            Some(path) if extends => format!("{path}{}", &part[before.len()..]),
+            Some(path) => format!("{path}.{part}"),
+        };
+        paths.push(path);
+        before = part;
+    }
+    paths
+}

@@ -171,7 +171,7 @@ impl Writer {
 
     /// Writes a node for each layer's value.
     pub(crate) fn of_layers(tape: Tape) -> Self {
-        Writer { tape: tape.with_explicit_padding(), each: true }
+        Writer { tape: tape.for_others(), each: true }
     }
 }
 
@@ -196,11 +196,7 @@ impl Kernels for Writer {
 
     fn forward(&self, op: &Op, inputs: &[&Symbol], params: &[&Symbol]) -> Result<Symbol> {
         let before = self.tape.len();
-        let value = match op {
-            // As its own operator, by which others know it.
-            Op::Softmax { axis } if self.each => layers::along(inputs[0], *axis, "Softmax")?,
-            _ => layers::forward(op, inputs, params)?,
-        };
+        let value = layers::forward(op, inputs, params)?;
         Ok(match self.each {
             false => value,
             true => {

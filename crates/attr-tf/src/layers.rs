@@ -4,13 +4,18 @@
 //! this project has settled.
 
 mod activation;
+mod choice;
+pub(crate) mod gather;
+mod pool;
+mod reduce;
 mod window;
 
-use attr_core::{Error, Op, Resize, Result, Saves, Shape, Tensor, Vjp};
+use attr_core::{Error, Op, Resize, Result, Saves, Shape, Tensor, Vjp, derived};
 use attr_graphdef::proto::Attr;
 use ndarray::{Array2, ArrayD};
 
 use crate::error::BACKEND;
+use crate::kernels::Writer;
 use crate::symbol::{Order, Symbol};
 
 /// Why there is no way to compute a layer; `None` if there is.
@@ -22,10 +27,9 @@ pub(crate) fn unsupported(op: &Op) -> Option<String> {
         _ => 1,
     };
     match op {
-        _ if !(1..=2).contains(&axes) => {
-            Some(format!("{} along {axes} spatial axes: expected 1 or 2", op.kind()))
+        _ if !(1..=3).contains(&axes) => {
+            Some(format!("{} along {axes} spatial axes: expected 1 to 3", op.kind()))
         }
-        Op::Activation(activation) => activation::unknown(*activation),
         Op::Input
         | Op::Constant
         | Op::Identity
@@ -33,6 +37,7 @@ pub(crate) fn unsupported(op: &Op) -> Option<String> {
         | Op::ConvTranspose(_)
         | Op::Linear
         | Op::BatchNorm { .. }
+        | Op::Activation(_)
         | Op::Softmax { .. }
         | Op::LogSoftmax { .. }
         | Op::MaxPool(_)
@@ -43,12 +48,20 @@ pub(crate) fn unsupported(op: &Op) -> Option<String> {
         | Op::Sub
         | Op::Mul
         | Op::Div
+        | Op::Power
+        | Op::Maximum
+        | Op::Minimum
+        | Op::Compare(_)
+        | Op::Where
+        | Op::Embedding
+        | Op::Gather { .. }
         | Op::Concat { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Slice { .. }
         | Op::Pad { .. }
         | Op::Resize(_) => None,
+        other if derived::has_forward(other) => None,
         other => Some(format!("{} has no kernel here", other.kind())),
     }
 }
@@ -73,20 +86,28 @@ pub(crate) fn forward(op: &Op, inputs: &[&Symbol], params: &[&Symbol]) -> Result
             Ok(Symbol::of(tape, shifted, Order::Last, x().shape()))
         }
         Op::Activation(activation) => activation::forward(*activation, x()),
-        // TensorFlow's own passes over NaN.
-        Op::Softmax { axis } => {
-            let powers = x().sub(&x().max(*axis)?)?.exp()?;
-            powers.div(&powers.sum(&[*axis])?)
-        }
+        Op::PRelu => choice::above(x(), 0.0, x(), &x().mul(params[0])?),
+        Op::Softmax { axis } => softmax(x(), *axis),
         Op::LogSoftmax { axis } => along(x(), *axis, "LogSoftmax"),
-        Op::MaxPool(pool) => window::max(pool, x()),
-        Op::AveragePool { pool, count_include_pad } => window::average(pool, *count_include_pad, x()),
+        Op::MaxPool(pool) => pool::max(pool, x()),
+        Op::AveragePool { pool, count_include_pad } => pool::average(pool, *count_include_pad, x()),
         Op::Mean { axes, keep } => Ok(x().reduce("Mean", axes, *keep)),
         Op::Sum { axes, keep } => Ok(x().reduce("Sum", axes, *keep)),
+        Op::Max { axes, keep } => reduce::extreme("Max", x(), axes, *keep),
+        Op::Min { axes, keep } => reduce::extreme("Min", x(), axes, *keep),
+        Op::Norm { axes, keep } => reduce::norm(x(), axes, *keep),
         Op::Add => inputs[0].add(inputs[1]),
         Op::Sub => inputs[0].sub(inputs[1]),
         Op::Mul => inputs[0].mul(inputs[1]),
         Op::Div => inputs[0].div(inputs[1]),
+        Op::Power => choice::power(inputs[0], inputs[1]),
+        Op::Maximum => choice::maximum(inputs[0], inputs[1]),
+        Op::Minimum => choice::minimum(inputs[0], inputs[1]),
+        Op::Compare(comparison) => choice::compare(*comparison, inputs[0], inputs[1]),
+        Op::Where => choice::select(inputs[0], inputs[1], inputs[2]),
+        Op::Attention { scale } => attention(inputs, *scale),
+        Op::Embedding => Ok(gather::rows(x(), params[0])),
+        Op::Gather { axis, entries } => Ok(gather::entries(x(), *axis, entries)),
         Op::Concat { axis } => Symbol::concat(&inputs.iter().map(|&x| x.clone()).collect::<Vec<_>>(), *axis),
         Op::Reshape { shape } => x().reshape(&row_lengths(shape, x().len())),
         Op::Transpose { axes } => x().permute(axes),
@@ -96,6 +117,9 @@ pub(crate) fn forward(op: &Op, inputs: &[&Symbol], params: &[&Symbol]) -> Result
             let taps = interpolation(resize, axis, value.shape()[axis + 2]);
             multiply_along(&value, axis + 2, &taps)
         }),
+        other if derived::has_forward(other) => {
+            derived::forward(&Writer::new(x().tape().clone()), op, inputs, params)
+        }
         other => Err(unknown(other)),
     }
 }
@@ -132,9 +156,9 @@ pub(crate) fn back(op: &Op, call: &Vjp<'_, Symbol>, slot: usize) -> Result<Symbo
             y.mul(&c.sub(&c.mul(y)?.sum(&[*axis])?)?)
         }
         Op::LogSoftmax { axis } => c.sub(&output().exp()?.mul(&c.sum(&[*axis])?)?),
-        Op::MaxPool(pool) => window::max_back(pool, c, input(0)),
+        Op::MaxPool(pool) => pool::max_back(pool, c, input(0)),
         Op::AveragePool { pool, count_include_pad } => {
-            window::average_back(pool, *count_include_pad, c, dims)
+            pool::average_back(pool, *count_include_pad, c, dims)
         }
         Op::Mean { axes, .. } => {
             let count: usize = axes.iter().map(|&axis| dims[axis]).product();
@@ -168,6 +192,15 @@ pub(crate) fn back(op: &Op, call: &Vjp<'_, Symbol>, slot: usize) -> Result<Symbo
             let taps = interpolation(resize, axis, dims[axis + 2]);
             multiply_along(&value, axis + 2, &taps.reversed_axes())
         }),
+        Op::Compare(_) => Ok(Symbol::zeros(c.tape(), dims)),
+        Op::Where if slot == 0 => Ok(Symbol::zeros(c.tape(), dims)),
+        Op::Expand { .. } if slot > 0 => Ok(Symbol::zeros(c.tape(), dims)),
+        other if derived::has_vjp(other) => {
+            let wanted: Vec<_> = (0..call.wanted.len()).map(|other| other == slot).collect();
+            let call = Vjp { wanted: &wanted, ..*call };
+            let mut found = derived::vjp(&Writer::new(c.tape().clone()), op, call)?;
+            Ok(found.swap_remove(slot).expect("BUG: this cotangent was asked for"))
+        }
         other => Err(unknown(other)),
     }
 }
@@ -194,8 +227,30 @@ fn scale(params: &[&Symbol], epsilon: f64) -> Result<Symbol> {
     sum.unary("Rsqrt").mul(params[0])
 }
 
+fn softmax(x: &Symbol, axis: usize) -> Result<Symbol> {
+    // As its own operator, by which others know it.
+    if x.tape().is_for_others() {
+        return along(x, axis, "Softmax");
+    }
+    // TensorFlow's own passes over NaN.
+    let powers = x.sub(&x.max(axis)?)?.exp()?;
+    powers.div(&powers.sum(&[axis])?)
+}
+
+/// `softmax(scale q k^T + mask) v`.
+fn attention(inputs: &[&Symbol], scale: f64) -> Result<Symbol> {
+    let last = inputs[0].shape().len() - 1;
+    let mut axes: Vec<_> = (0..=last).collect();
+    axes.swap(last - 1, last);
+    let mut scores = inputs[0].scale(scale)?.matmul(&inputs[1].permute(&axes)?)?;
+    if let Some(mask) = inputs.get(3) {
+        scores = scores.add(mask)?;
+    }
+    softmax(&scores, last)?.matmul(inputs[2])
+}
+
 /// An operator that works along the innermost axis.
-pub(crate) fn along(x: &Symbol, axis: usize, op: &'static str) -> Result<Symbol> {
+fn along(x: &Symbol, axis: usize, op: &'static str) -> Result<Symbol> {
     let mut axes: Vec<_> = (0..x.shape().len()).collect();
     axes.swap(axis, x.shape().len() - 1);
     let turned = x.permute(&axes)?;

@@ -47,7 +47,7 @@ impl Order {
     }
 
     /// At which place an axis of the value is.
-    fn place(self, axis: usize, rank: usize) -> usize {
+    pub(crate) fn place(self, axis: usize, rank: usize) -> usize {
         match (self, axis) {
             (Order::Plain, axis) | (Order::Last, axis @ 0) => axis,
             (Order::Last, 1) => rank - 1,
@@ -130,23 +130,27 @@ impl Symbol {
         self.then(self.tape.op(op, &[self.node().0]))
     }
 
-    /// Two values of one rank and order, broadcasting: the nodes, the order, and the lengths together.
+    /// This value and another one, as [`Symbol::together`].
     pub(crate) fn meet(&self, other: &Self) -> Result<([Id; 2], Order, Vec<usize>)> {
-        let dims = broadcast(&self.dims, &other.dims)?;
-        let orders = [self, other].map(|symbol| (symbol.order(), symbol.dims.len() == dims.len()));
-        let order = match orders.contains(&(Order::Last, true)) {
-            true => Order::Last,
-            false => Order::Plain,
-        };
-        let arranged = |symbol: &Self| -> Result<Id> {
+        Symbol::together([self, other])
+    }
+
+    /// Values of one rank and order, broadcasting: the nodes, the order, and the lengths together.
+    pub(crate) fn together<const N: usize>(symbols: [&Self; N]) -> Result<([Id; N], Order, Vec<usize>)> {
+        let all = symbols.iter().try_fold(vec![], |dims, symbol| broadcast(&dims, &symbol.dims));
+        let dims = all?;
+        let is_last = |symbol: &&Self| symbol.order() == Order::Last && symbol.dims.len() == dims.len();
+        let order = if symbols.iter().any(is_last) { Order::Last } else { Order::Plain };
+        let mut ids = [0; N];
+        for (id, symbol) in ids.iter_mut().zip(symbols) {
             let missing = dims.len() - symbol.dims.len();
             // One number, or one an innermost axis, needs no more axes.
-            if order == Order::Plain || symbol.dims.is_empty() {
-                return Ok(symbol.plain());
-            }
-            Ok(symbol.reshape(&[&vec![1; missing], &symbol.dims[..]].concat())?.ordered(order))
-        };
-        Ok(([arranged(self)?, arranged(other)?], order, dims))
+            *id = match order == Order::Plain || symbol.dims.is_empty() {
+                true => symbol.plain(),
+                false => symbol.reshape(&[&vec![1; missing], &symbol.dims[..]].concat())?.ordered(order),
+            };
+        }
+        Ok((ids, order, dims))
     }
 
     fn binary(&self, op: &'static str, other: &Self) -> Result<Self> {
@@ -154,7 +158,8 @@ impl Symbol {
         Ok(Symbol::of(&self.tape, self.tape.op(op, &ids), order, &dims))
     }
 
-    fn mask(&self, op: &'static str, other: &Self) -> Result<Self> {
+    /// 1 where a comparison holds, else 0.
+    pub(crate) fn mask(&self, op: &'static str, other: &Self) -> Result<Self> {
         let (ids, order, dims) = self.meet(other)?;
         let truth = self.tape.truth(op, &ids);
         Ok(Symbol::of(&self.tape, self.to_number(truth, "Bool"), order, &dims))
@@ -216,6 +221,11 @@ impl Symbol {
         let [starts, lengths] = [starts, dims].map(|entries| self.tape.lengths(&order.arrange(entries)));
         let id = self.tape.op_with("Slice", &[id, starts, lengths], vec![("Index", INT32)]);
         Symbol::of(&self.tape, id, order, dims)
+    }
+
+    /// Zeros of these lengths.
+    pub(crate) fn zeros(tape: &Tape, dims: &[usize]) -> Self {
+        Symbol::of(tape, tape.scalar(0.0), Order::Plain, &[]).spread(dims)
     }
 
     /// Repeated along axes of length 1.

@@ -61,8 +61,8 @@ pub(crate) struct Tape {
     written: Rc<RefCell<Written>>,
     /// How many placeholders of parameters there are in the model.
     params: Rc<Cell<usize>>,
-    /// Whether padding may be an attribute of what it is for, which is what others read, and not run here.
-    explicit: bool,
+    /// Whether it is for others to read, with the operators that they know, and not run here.
+    for_others: bool,
 }
 
 /// What has been written.
@@ -76,16 +76,16 @@ pub(crate) struct Written {
 
 impl Tape {
     pub(crate) fn new(precision: Precision) -> Self {
-        Tape { precision, written: Rc::default(), params: Rc::default(), explicit: false }
+        Tape { precision, written: Rc::default(), params: Rc::default(), for_others: false }
     }
 
-    /// The same where padding may be an attribute of what it is for.
-    pub(crate) fn with_explicit_padding(self) -> Self {
-        Tape { explicit: true, ..self }
+    /// The same for others to read: padding may be an attribute of what it is for.
+    pub(crate) fn for_others(self) -> Self {
+        Tape { for_others: true, ..self }
     }
 
-    pub(crate) fn takes_explicit_padding(&self) -> bool {
-        self.explicit
+    pub(crate) fn is_for_others(&self) -> bool {
+        self.for_others
     }
 
     pub(crate) fn precision(&self) -> Precision {

@@ -4,9 +4,12 @@
 //! this project has settled; the way back calls libtorch's own backward functions and records nothing.
 
 mod activation;
+mod choice;
+mod gather;
+mod reduce;
 mod window;
 
-use attr_core::{Error, Kernels, Op, Param, Precision, Resize, Result, Saves, Shape, Vjp};
+use attr_core::{Dim, Error, Kernels, Op, Param, Precision, Resize, Result, Saves, Shape, Vjp, derived};
 use ndarray::{Array2, ArrayD};
 use tch::{Device, TchError, Tensor};
 
@@ -91,6 +94,9 @@ impl Kernels for Torch {
     }
 
     fn vjp(&self, op: &Op, call: Vjp<'_, TorchTensor>) -> Result<Vec<Option<TorchTensor>>> {
+        if derived::has_vjp(op) && !matches!(op, Op::Gather { .. }) {
+            return derived::vjp(self, op, call);
+        }
         let cotangent = |slot: usize| cotangent(op, &call, slot).map(TorchTensor::from);
         let slots = 0..call.input_dims.len();
         slots
@@ -107,7 +113,6 @@ fn inner<'a>(tensors: &[&'a TorchTensor]) -> Vec<&'a Tensor> {
 /// `None` for the kinds that [`forward`] and [`cotangent`] know.
 fn known(op: &Op) -> Option<String> {
     match op {
-        Op::Activation(activation) => activation::unknown(*activation),
         Op::Input
         | Op::Constant
         | Op::Identity
@@ -115,16 +120,34 @@ fn known(op: &Op) -> Option<String> {
         | Op::ConvTranspose(_)
         | Op::Linear
         | Op::BatchNorm { .. }
+        | Op::LayerNorm { .. }
+        | Op::GroupNorm { .. }
+        | Op::LocalResponseNorm { .. }
+        | Op::Activation(_)
+        | Op::PRelu
         | Op::Softmax { .. }
         | Op::LogSoftmax { .. }
         | Op::MaxPool(_)
         | Op::AveragePool { .. }
         | Op::Mean { .. }
         | Op::Sum { .. }
+        | Op::Max { .. }
+        | Op::Min { .. }
+        | Op::Norm { .. }
         | Op::Add
         | Op::Sub
         | Op::Mul
         | Op::Div
+        | Op::Power
+        | Op::Maximum
+        | Op::Minimum
+        | Op::Compare(_)
+        | Op::Where
+        | Op::MatMul
+        | Op::Attention { .. }
+        | Op::Embedding
+        | Op::Gather { .. }
+        | Op::Expand { .. }
         | Op::Concat { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
@@ -150,7 +173,19 @@ pub(crate) fn forward(op: &Op, inputs: &[&Tensor], params: &[&Tensor]) -> Tch<Te
             let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i| Some(params[i]));
             x().f_batch_norm(gamma, beta, mean, variance, false, 0.0, *epsilon, true)
         }
+        Op::LayerNorm { axis, epsilon } => {
+            let normalized = x().size()[*axis..].to_vec();
+            x().f_layer_norm(normalized, Some(params[0]), Some(params[1]), *epsilon, true)
+        }
+        Op::GroupNorm { groups, epsilon } => {
+            x().f_group_norm(*groups as i64, Some(params[0]), Some(params[1]), *epsilon, true)
+        }
+        Op::LocalResponseNorm { size, alpha, beta, bias } => {
+            let mean = channel_sums(&x().f_square()?, *size)?.f_mul_scalar(alpha / *size as f64)?;
+            x().f_mul(&mean.f_add_scalar(*bias)?.f_pow_tensor_scalar(-beta)?)
+        }
         Op::Activation(activation) => activation::forward(*activation, x()),
+        Op::PRelu => x().f_where_self(&x().f_gt(0.0)?, &x().f_mul(params[0])?),
         Op::Softmax { axis } => x().f_softmax(*axis as i64, None),
         Op::LogSoftmax { axis } => x().f_log_softmax(*axis as i64, None),
         Op::MaxPool(pool) => window::max(pool, x()),
@@ -159,10 +194,26 @@ pub(crate) fn forward(op: &Op, inputs: &[&Tensor], params: &[&Tensor]) -> Tch<Te
         Op::Mean { axes, .. } | Op::Sum { axes, .. } if axes.is_empty() => Ok(x().shallow_clone()),
         Op::Mean { axes, keep } => x().f_mean_dim(signed(axes), *keep, None),
         Op::Sum { axes, keep } => x().f_sum_dim_intlist(signed(axes), *keep, None),
+        Op::Max { axes, keep } => reduce::max(x(), axes, *keep),
+        Op::Min { axes, keep } => reduce::max(&x().f_neg()?, axes, *keep)?.f_neg(),
+        Op::Norm { axes, keep } => reduce::norm(x(), axes, *keep),
         Op::Add => inputs[0].f_add(inputs[1]),
         Op::Sub => inputs[0].f_sub(inputs[1]),
         Op::Mul => inputs[0].f_mul(inputs[1]),
         Op::Div => inputs[0].f_div(inputs[1]),
+        Op::Power => choice::power(inputs[0], inputs[1]),
+        Op::Maximum => choice::maximum(inputs[0], inputs[1]),
+        Op::Minimum => choice::minimum(inputs[0], inputs[1]),
+        Op::Compare(comparison) => choice::compare(*comparison, inputs[0], inputs[1]),
+        Op::Where => choice::select(inputs[0], inputs[1], inputs[2]),
+        Op::MatMul => inputs[0].f_matmul(inputs[1]),
+        Op::Attention { scale } => attention(inputs, *scale),
+        Op::Embedding => gather::rows(x(), params[0]),
+        Op::Gather { axis, entries } => gather::entries(x(), *axis, entries),
+        Op::Expand { shape } => {
+            let value = x().f_expand(signed(&expanded(shape, inputs)), false)?;
+            inputs[1..].iter().try_fold(value, |value, like| choice::constant_in(value, like))
+        }
         Op::Concat { axis } => Tensor::f_cat(inputs, *axis as i64),
         Op::Reshape { shape } => x().f_reshape(signed(&row_lengths(shape, x().numel()))),
         Op::Transpose { axes } => x().f_permute(signed(axes)),
@@ -234,6 +285,7 @@ fn cotangent(op: &Op, call: &Vjp<'_, TorchTensor>, slot: usize) -> Tch<Tensor> {
             padding[*axis] = (*start, dims[*axis] - start - len);
             pad(c, &padding, 0.0)
         }
+        Op::Gather { axis, entries } => gather::entries_back(c, *axis, entries, dims),
         Op::Pad { padding, .. } => crop(c, padding, dims),
         Op::Resize(resize) => (0..resize.size.len()).try_fold(c.shallow_clone(), |value, axis| {
             let along = axis + 2;
@@ -242,6 +294,35 @@ fn cotangent(op: &Op, call: &Vjp<'_, TorchTensor>, slot: usize) -> Tch<Tensor> {
         }),
         other => Err(TchError::Torch(format!("{} has no inputs", other.kind()))),
     }
+}
+
+/// For each channel the sum over so many channels around it, itself among them.
+fn channel_sums(x: &Tensor, size: usize) -> Tch<Tensor> {
+    // Further away there are none.
+    let [before, after] = [(size - 1) / 2, size - 1 - (size - 1) / 2].map(|n| n.min(lengths(x)[1]));
+    let mut padding = vec![(0, 0); x.dim()];
+    padding[1] = (before, after);
+    let around = pad(x, &padding, 0.0)?.f_unfold(1, (before + 1 + after) as i64, 1)?;
+    around.f_sum_dim_intlist(&[-1i64][..], false, None)
+}
+
+/// `softmax(scale q k^T + mask) v`. libtorch's own gives numbers where a mask leaves no key, and this NaN.
+fn attention(inputs: &[&Tensor], scale: f64) -> Tch<Tensor> {
+    let scores = inputs[0].f_mul_scalar(scale)?.f_matmul(&inputs[1].f_transpose(-2, -1)?)?;
+    let scores = inputs.get(3).map_or(Ok(scores.shallow_clone()), |mask| scores.f_add(mask))?;
+    scores.f_softmax(-1, None)?.f_matmul(inputs[2])
+}
+
+/// The lengths of an expanded value.
+fn expanded(shape: &Shape, inputs: &[&Tensor]) -> Vec<usize> {
+    let dims = lengths(inputs[0]);
+    let own = |axis: usize| (axis + dims.len()).checked_sub(shape.rank()).map_or(1, |axis| dims[axis]);
+    let len = |(axis, dim): (usize, &Dim)| match (*dim, inputs.get(1)) {
+        (Dim::Fixed(len), _) => len,
+        (Dim::Batch(each), Some(like)) => each * lengths(like)[0],
+        (Dim::Batch(_), None) => own(axis),
+    };
+    shape.0.iter().enumerate().map(len).collect()
 }
 
 /// One number a channel, shaped to meet a value of so many axes.

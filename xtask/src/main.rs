@@ -16,8 +16,10 @@ mod models;
 mod networks;
 mod onnx_tests;
 mod packages;
+mod peers;
 mod pickle;
 mod test;
+mod torchvision;
 mod train_digits;
 mod weights;
 
@@ -54,6 +56,11 @@ enum Task {
     },
     /// Measure side by side with PyTorch and TensorFlow, in environments of their own
     Bench,
+    /// Hold torchvision's networks, as PyTorch exports them, against PyTorch, into docs/torchvision.md
+    Torchvision {
+        /// Only these, as torchvision calls them, and nothing is written
+        names: Vec<String>,
+    },
     /// Train the small network on handwritten digits
     TrainDigits {
         /// The seed of the training
@@ -93,6 +100,7 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
         }
         Task::OnnxTests { part, each } => onnx_tests::run(&cache, &part, each)?,
         Task::Bench => bench::run(&cache)?,
+        Task::Torchvision { names } => torchvision::run(&cache, &names)?,
         Task::TrainDigits { seed } => {
             let digits = weights::digits(&cache.fetch(&packages::DIGITS)?)?;
             let trained = train_digits::train(&digits, seed)?;

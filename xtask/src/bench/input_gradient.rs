@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::comparison::{Comparison, measure, without_side};
-use super::peers::call;
+use crate::peers::call;
 use super::{ROUNDS, THREADS};
 use crate::demo::{built, root};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::comparison::{Comparison, Figures, measure};
-use super::peers::call;
+use crate::peers::call;
 use super::{ROUNDS, THREADS};
 use crate::cache::Cache;
 use crate::demo::{built, root};

@@ -7,11 +7,11 @@ use std::fs;
 
 use crate::cache::Cache;
 use crate::demo::root;
+use crate::peers;
 
 mod comparison;
 mod input_gradient;
 mod integrated_gradients;
-mod peers;
 mod relevance;
 mod tensorflow;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::comparison::{Comparison, measure, without_side};
 use super::integrated_gradients::export;
-use super::peers::call;
+use crate::peers::call;
 use super::{ROUNDS, THREADS};
 use crate::cache::Cache;
 use crate::demo::{built, root};

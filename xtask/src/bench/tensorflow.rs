@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::comparison::measure;
 use super::integrated_gradients::{beside_fastest, export, written_once};
-use super::peers::{self, call};
+use crate::peers::{self, call};
 use super::{ROUNDS, THREADS};
 use crate::cache::Cache;
 use crate::demo::{built, root};

@@ -9,7 +9,7 @@ use crate::cache::Cache;
 
 /// Peers that share an environment, for they agree on what they need.
 #[derive(Debug)]
-pub(super) struct Peers {
+pub(crate) struct Peers {
     /// What they are called in a sentence, and how much they take.
     names: &'static str,
     size: &'static str,
@@ -19,7 +19,7 @@ pub(super) struct Peers {
 }
 
 /// PyTorch, and what builds on it.
-pub(super) const TORCH: Peers = Peers {
+pub(crate) const TORCH: Peers = Peers {
     names: "PyTorch, Captum and Zennit",
     size: "5 GB",
     folder: "peers-2",
@@ -29,12 +29,13 @@ pub(super) const TORCH: Peers = Peers {
         "captum==0.9.0",
         "zennit==0.5.1",
         "onnx==1.23.2",
+        "onnxscript==0.7.2",
         "numpy==2.4.6",
     ],
 };
 
 /// TensorFlow of the version that set-up lays out.
-pub(super) const TENSORFLOW: Peers = Peers {
+pub(crate) const TENSORFLOW: Peers = Peers {
     names: "TensorFlow",
     size: "1 GB",
     folder: "peers-tf-1",
@@ -42,7 +43,7 @@ pub(super) const TENSORFLOW: Peers = Peers {
 };
 
 /// The Python of an environment with the peers, made once in the cache.
-pub(super) fn set_up(cache: &Cache, peers: &Peers) -> Result<PathBuf, Box<dyn Error>> {
+pub(crate) fn set_up(cache: &Cache, peers: &Peers) -> Result<PathBuf, Box<dyn Error>> {
     let folder = cache.root().join(peers.folder);
     let python = folder.join("bin/python");
     let finished = folder.join("finished");
@@ -60,7 +61,7 @@ pub(super) fn set_up(cache: &Cache, peers: &Peers) -> Result<PathBuf, Box<dyn Er
 }
 
 /// Runs a command to its end.
-pub(super) fn call(command: &mut Command) -> Result<(), Box<dyn Error>> {
+pub(crate) fn call(command: &mut Command) -> Result<(), Box<dyn Error>> {
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} failed with {status}").into()) }
 }

@@ -1,0 +1,185 @@
+"""Writes one of torchvision's networks as ONNX, with what PyTorch computes with it.
+
+    python torchvision_export.py FOLDER NAME
+
+FOLDER/NAME gets `torchscript.onnx` and `dynamo.onnx`, each with what its exporter does unless told otherwise and a batch
+of any length, and `torchscript.json` and `dynamo.json` that say what is in them (where an exporter fails,
+`torchscript.txt` or `dynamo.txt` with its message instead); `input.npy` (two rows), `weights.npy` (one
+number for each logit of a row), `logits.npy`, and `gradient.npy`, the gradient of the weighted sum of the logits by the
+input; `logits64.npy` and `gradient64.npy` are the last two in double precision.
+
+The weights are random. Three things are done so that every layer counts, and so that the numbers stay sensible in deep
+networks: parameters that the initialisation leaves at one value (biases at 0, gains at 1, the scales of ConvNeXt's
+branches at 1e-6, the last layer of a vision transformer at 0) are drawn around it; and batch norms get the statistics of
+random images at their place in the network.
+
+Both exporters fold batch norms into convolutions in single precision. That would round the weights, and a network whose
+weights are off by 1e-7 has its kinks elsewhere: its gradient can't be compared, not even in double precision. So all
+numbers of batch norms, and biases before them, are rounded such that folding is exact: their factors are powers of two,
+their other numbers have few digits.
+"""
+
+import argparse
+import json
+import math
+import shutil
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+import torchvision
+from torch import nn
+
+# Pixels on each side: what the network was made for, where that is not 224. The segmenters take any; this is odd all
+# the way down, so that nothing is resized by a whole factor.
+SIDES = {"inception_v3": 299, "deeplabv3_resnet50": 131, "fcn_resnet50": 131}
+
+ROWS = 2
+
+
+class Logits(nn.Module):
+    """A segmenter's map of logits, without the dictionary around it."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image):
+        return self.network(image)["out"]
+
+
+def make(name, side):
+    """The network with random weights, ready to be evaluated."""
+    options = {"weights": None}
+    if name in ("inception_v3", "googlenet"):
+        options["init_weights"] = True
+    if hasattr(torchvision.models.segmentation, name):
+        options["weights_backbone"] = None
+    network = torchvision.models.get_model(name, **options).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            vary(parameter)
+        settle(network, side)
+    return Logits(network).eval() if "weights_backbone" in options else network
+
+
+def vary(parameter):
+    """Draws a parameter around the one value that it has everywhere; leaves others."""
+    value = parameter.flatten()[0].item()
+    if parameter.numel() == 1 or (parameter != value).any():
+        return
+    if value == 0 and parameter.dim() > 1:
+        parameter.normal_(0, 1 / math.sqrt(parameter.shape[-1]))
+    elif value == 0:
+        parameter.normal_(0, 0.05).mul_(1024).round_().div_(1024)
+    elif value == 1:
+        parameter.uniform_(0.5, 1.5)
+    else:
+        parameter.uniform_(0.1, 0.5)
+
+
+def settle(network, side):
+    """Gives the batch norms the mean statistics of a few random batches, about, and numbers that fold exactly."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    momentum = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.weight.copy_(torch.where(norm.weight < 1, 0.5, 1.0))
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    for _ in range(2):
+        network(torch.randn(4, 3, side, side))
+    for norm, before in zip(norms, momentum):
+        norm.eps = 2.0**-17  # about 1e-5
+        deviation = torch.exp2(norm.running_var.sqrt().log2().round().clamp(-4, 3))
+        norm.running_var.copy_(deviation**2 - norm.eps)
+        norm.running_mean.copy_((norm.running_mean / deviation * 256).round() / 256 * deviation)
+        norm.momentum = before
+        norm.eval()
+
+
+def answer(network, image, weights):
+    """The logits, and the gradient of their weighted sum by the image."""
+    image = image.clone().requires_grad_()
+    logits = network(image)
+    (gradient,) = torch.autograd.grad((logits * weights).sum(), image)
+    return logits.detach().numpy(), gradient.numpy()
+
+
+def export_torchscript(network, image, path):
+    torch.onnx.export(
+        network, (image,), path, dynamo=False, input_names=["image"], dynamic_axes={"image": {0: "batch"}}
+    )
+
+
+def export_dynamo(network, image, path):
+    torch.onnx.export(
+        network,
+        (image,),
+        path,
+        dynamo=True,
+        input_names=["image"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,
+    )
+
+
+def describe(path):
+    """The operator set and how often each operator is there."""
+    model = onnx.load(path, load_external_data=False)
+    (opset,) = [entry.version for entry in model.opset_import if entry.domain == ""]
+    operators = Counter(node.op_type for node in model.graph.node)
+    path.with_suffix(".json").write_text(json.dumps({"opset": opset, "operators": operators}, sort_keys=True))
+
+
+def export(name, folder):
+    torch.manual_seed(0)
+    side = SIDES.get(name, 224)
+    network = make(name, side)
+    image = torch.randn(ROWS, 3, side, side)
+    with torch.no_grad():
+        weights = torch.randn(network(image).shape[1:])
+    logits, gradient = answer(network, image, weights)
+    for exporter in (export_torchscript, export_dynamo):
+        kind = exporter.__name__.removeprefix("export_")
+        try:
+            exporter(network, image, folder / f"{kind}.onnx")
+            describe(folder / f"{kind}.onnx")
+        except Exception as error:  # whatever it is, the table says it
+            (folder / f"{kind}.txt").write_text(str(error))
+            print(f"{name}: {kind}: {error}", file=sys.stderr)
+    logits64, gradient64 = answer(network.double(), image.double(), weights.double())
+    arrays = {
+        "input": image.numpy(),
+        "weights": weights.numpy(),
+        "logits": logits,
+        "gradient": gradient,
+        "logits64": logits64,
+        "gradient64": gradient64,
+    }
+    for key, array in arrays.items():
+        np.save(folder / f"{key}.npy", np.ascontiguousarray(array))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("name")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    # Written beside its place first, so that a folder of this name is whole.
+    part = arguments.folder / f"{arguments.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    export(arguments.name, part)
+    part.rename(arguments.folder / arguments.name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+//! torchvision's networks, written as ONNX by both of PyTorch's exporters, held against PyTorch's own numbers.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use attr_candle::compile;
+use attr_core::{Cut, Graph, ModelWrapper, Point, Precision, Tensor};
+use ndarray::{ArrayD, Axis, Slice};
+use serde::Deserialize;
+
+use crate::cache::Cache;
+use crate::demo::root;
+use crate::peers::{self, call};
+
+/// Raised when the exporting script changes, so that old files are made anew.
+const VERSION: u32 = 1;
+
+/// The networks, as torchvision calls them.
+const NETWORKS: [&str; 19] = [
+    "alexnet",
+    "vgg16_bn",
+    "resnet50",
+    "squeezenet1_1",
+    "densenet121",
+    "inception_v3",
+    "googlenet",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "shufflenet_v2_x1_0",
+    "mnasnet1_0",
+    "efficientnet_b0",
+    "regnet_y_400mf",
+    "convnext_tiny",
+    "vit_b_16",
+    "swin_t",
+    "deeplabv3_resnet50",
+    "fcn_resnet50",
+];
+
+const EXPORTERS: [&str; 2] = ["torchscript", "dynamo"];
+
+/// The largest difference to PyTorch's number, in parts of the largest of these, that counts as equal.
+const SINGLE: f64 = 1e-4;
+const DOUBLE: f64 = 1e-9;
+
+/// Exports what is missing, opens and runs everything, and writes the table, unless it is of some networks only.
+pub(crate) fn run(cache: &Cache, names: &[String]) -> Result<(), Box<dyn Error>> {
+    let folder = cache.root().join(format!("torchvision-{VERSION}"));
+    let mut table = Table::default();
+    let chosen: Vec<_> = match names {
+        [] => NETWORKS.to_vec(),
+        _ => names.iter().map(String::as_str).collect(),
+    };
+    print!("{HEAD}");
+    for name in chosen {
+        let files = folder.join(name);
+        if !files.is_dir() {
+            let python = peers::set_up(cache, &peers::TORCH)?;
+            let script = root().join("xtask/python/torchvision_export.py");
+            call(Command::new(python).arg(script).args([folder.as_path(), Path::new(name)]))?;
+        }
+        for exporter in EXPORTERS {
+            print!("{}", table.add(name, exporter, compare(&files, exporter)?)?);
+        }
+    }
+    let summary = table.summary();
+    print!("\n{summary}");
+    if names.is_empty() {
+        fs::write(root().join("docs/torchvision.md"), format!("{INTRODUCTION}\n{summary}\n{HEAD}{}", table.rows))?;
+    }
+    if table.equal == table.count { Ok(()) } else { Err("not all of them agree with PyTorch".into()) }
+}
+
+/// What is in a file, as ONNX's own reader says.
+#[derive(Deserialize)]
+struct Description {
+    opset: u32,
+    operators: std::collections::BTreeMap<String, usize>,
+}
+
+/// An exported file, and what came of it or why nothing did.
+struct Comparison {
+    description: Option<Description>,
+    answer: Result<Answer, String>,
+}
+
+/// How far we are from PyTorch, each the largest difference in parts of the largest number there.
+struct Answer {
+    layers: usize,
+    open: Duration,
+    single: Distance,
+    double: Distance,
+    /// The first row without the second, in double precision.
+    alone: Distance,
+}
+
+#[derive(Clone, Copy)]
+struct Distance {
+    logits: f64,
+    gradient: f64,
+}
+
+/// Runs one exporter's file; an error here is one of this command's own files.
+fn compare(folder: &Path, exporter: &str) -> Result<Comparison, Box<dyn Error>> {
+    let failed = folder.join(format!("{exporter}.txt"));
+    if failed.is_file() {
+        let answer = Err(format!("the exporter failed: {}", first_line(&fs::read_to_string(failed)?)));
+        return Ok(Comparison { description: None, answer });
+    }
+    let description = serde_json::from_slice(&fs::read(folder.join(format!("{exporter}.json")))?)?;
+    let reference = Reference::read(folder)?;
+    let answer = answer(&folder.join(format!("{exporter}.onnx")), &reference);
+    Ok(Comparison { description: Some(description), answer: answer.map_err(|error| first_line(&error.to_string())) })
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().replace('|', "\\|")
+}
+
+/// PyTorch's side: the question, and its answers in both precisions.
+struct Reference {
+    input: ArrayD<f64>,
+    weights: ArrayD<f64>,
+    single: [ArrayD<f64>; 2],
+    double: [ArrayD<f64>; 2],
+}
+
+impl Reference {
+    fn read(folder: &Path) -> Result<Self, Box<dyn Error>> {
+        let single = |name: &str| -> Result<ArrayD<f64>, Box<dyn Error>> {
+            let array: ArrayD<f32> = ndarray_npy::read_npy(folder.join(format!("{name}.npy")))?;
+            Ok(array.mapv(f64::from))
+        };
+        let double = |name: &str| ndarray_npy::read_npy(folder.join(format!("{name}.npy")));
+        Ok(Self {
+            input: single("input")?,
+            weights: single("weights")?.insert_axis(Axis(0)),
+            single: [single("logits")?, single("gradient")?],
+            double: [double("logits64")?, double("gradient64")?],
+        })
+    }
+}
+
+fn answer(path: &Path, reference: &Reference) -> Result<Answer, Box<dyn Error>> {
+    let start = Instant::now();
+    let graph = attr_onnx::read(path)?;
+    let open = start.elapsed();
+    let layers = graph.nodes().len();
+    let Reference { input, weights, .. } = reference;
+    let single = distances(&run_on(graph.clone(), Precision::F32, input, weights)?, &reference.single);
+    let first = |array: &ArrayD<f64>| array.slice_axis(Axis(0), Slice::from(..1)).to_owned();
+    let both = run_on(graph.clone(), Precision::F64, input, weights)?;
+    let alone = run_on(graph, Precision::F64, &first(input), weights)?;
+    Ok(Answer {
+        layers,
+        open,
+        single,
+        double: distances(&both, &reference.double),
+        alone: distances(&alone, &reference.double.each_ref().map(first)),
+    })
+}
+
+/// The logits, and the gradient of their weighted sum by the input.
+fn run_on(
+    graph: Graph,
+    precision: Precision,
+    input: &ArrayD<f64>,
+    weights: &ArrayD<f64>,
+) -> attr_core::Result<[ArrayD<f64>; 2]> {
+    let model = compile(graph, precision)?;
+    let x = [model.tensor(input)?];
+    let mut logits = None;
+    let gradient = model.gradient(Point::at(&x), &Cut::input(), &Cut::output(), &mut |upper| {
+        let value = upper[0].to_array()?;
+        let cotangent = model.tensor(&weights.broadcast(value.raw_dim()).map_or_else(
+            || ArrayD::zeros(value.raw_dim()),
+            |weights| weights.to_owned(),
+        ))?;
+        logits = Some(value);
+        Ok(vec![cotangent])
+    })?;
+    let logits = logits.expect("BUG: the values at the output have not been seen");
+    Ok([logits, gradient.gradients[0].to_array()?])
+}
+
+fn distances(ours: &[ArrayD<f64>; 2], theirs: &[ArrayD<f64>; 2]) -> Distance {
+    Distance { logits: distance(&ours[0], &theirs[0]), gradient: distance(&ours[1], &theirs[1]) }
+}
+
+/// The largest difference in parts of the largest number; infinite where the shapes differ, a number is none, or all
+/// of theirs are zero.
+fn distance(ours: &ArrayD<f64>, theirs: &ArrayD<f64>) -> f64 {
+    let largest = theirs.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    let differences = || ours.iter().zip(theirs).map(|(a, b)| (a - b).abs());
+    if ours.shape() != theirs.shape() || largest == 0.0 || !differences().all(f64::is_finite) {
+        return f64::INFINITY;
+    }
+    differences().fold(0.0, f64::max) / largest
+}
+
+impl Distance {
+    fn within(self, tolerance: f64) -> bool {
+        self.logits <= tolerance && self.gradient <= tolerance
+    }
+}
+
+/// The rows so far.
+#[derive(Default)]
+struct Table {
+    rows: String,
+    count: usize,
+    equal: usize,
+}
+
+impl Table {
+    /// Adds a row and gives it.
+    fn add(&mut self, name: &str, exporter: &str, comparison: Comparison) -> Result<String, std::fmt::Error> {
+        let mut row = format!("| {name} | {exporter} | ");
+        match &comparison.description {
+            Some(Description { opset, operators }) => {
+                write!(row, "{opset} | {} of {} kinds | ", operators.values().sum::<usize>(), operators.len())?;
+            }
+            None => row += "- | - | ",
+        }
+        match &comparison.answer {
+            Ok(Answer { layers, open, single, double, alone }) => {
+                let verdict = verdict(*single, *double, *alone);
+                self.equal += usize::from(verdict != Verdict::Differs);
+                writeln!(
+                    row,
+                    "{layers} | {:.1e} | {:.1e} | {:.1e} | {:.1e} | {:.1e} | {:.2} s | {} |",
+                    single.logits,
+                    single.gradient,
+                    double.logits,
+                    double.gradient,
+                    alone.logits.max(alone.gradient),
+                    open.as_secs_f64(),
+                    verdict.text(),
+                )?;
+            }
+            Err(reason) => writeln!(row, "- | - | - | - | - | - | - | {reason} |")?,
+        }
+        self.count += 1;
+        self.rows += &row;
+        Ok(row)
+    }
+
+    fn summary(&self) -> String {
+        format!("{} of {} files agree with PyTorch.\n", self.equal, self.count)
+    }
+}
+
+/// What a row's figures say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// In both precisions.
+    Equal,
+    /// In double precision; in single precision rounding has taken a unit across a kink.
+    EqualButForKinks,
+    Differs,
+}
+
+fn verdict(single: Distance, double: Distance, alone: Distance) -> Verdict {
+    match (double.within(DOUBLE) && alone.within(DOUBLE), single.within(SINGLE)) {
+        (true, true) => Verdict::Equal,
+        (true, false) if single.logits <= SINGLE => Verdict::EqualButForKinks,
+        _ => Verdict::Differs,
+    }
+}
+
+impl Verdict {
+    fn text(self) -> &'static str {
+        match self {
+            Verdict::Equal => "equal",
+            Verdict::EqualButForKinks => "equal but for kinks",
+            Verdict::Differs => "differs",
+        }
+    }
+}
+
+const INTRODUCTION: &str = "# torchvision's networks
+
+Written by `cargo xtask torchvision`.
+";
+
+const HEAD: &str = "\
+| network | exporter | opset | operators | layers | logits | gradient | logits, f64 | gradient, f64 | one row, f64 | opens in | |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+";

@@ -7,6 +7,7 @@ use attr_core::NodeId;
 
 use crate::Error;
 use crate::array::{Array, Constant, Size, decimal};
+use crate::operators::rows::RowNumbers;
 use crate::proto::{AttributeProto, NodeProto};
 
 /// No value has more axes than this: a broken file must not make every shape a long list.
@@ -22,6 +23,8 @@ pub(crate) enum Value {
     Layer(NodeId),
     /// A value that is known already.
     Constant(Constant),
+    /// Numbers that depend on the number of the row.
+    Rows(RowNumbers),
     /// Something behind an unsupported operator, of which the user hears anyway.
     Unknown,
     /// Something that is unsupported if a layer reads it: the operator and its layer.

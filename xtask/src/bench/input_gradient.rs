@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use super::comparison::{Comparison, measure, without_side};
-use crate::peers::call;
 use super::{ROUNDS, THREADS};
 use crate::demo::{built, root};
+use crate::peers::call;
 
 /// Images a batch, and repeats a round.
 const WORK: [&str; 2] = ["1,8", "3"];

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::comparison::{Comparison, Figures, measure};
-use crate::peers::call;
 use super::{ROUNDS, THREADS};
 use crate::cache::Cache;
 use crate::demo::{built, root};
 use crate::framework::LIBTORCH;
+use crate::peers::call;
 
 /// What is measured: the row's name, the name that the script knows, and the repeats a round.
 const NETWORKS: [(&str, &str, &str); 3] = [

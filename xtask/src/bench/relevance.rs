@@ -6,11 +6,11 @@ use std::process::Command;
 
 use super::comparison::{Comparison, measure, without_side};
 use super::integrated_gradients::export;
-use crate::peers::call;
 use super::{ROUNDS, THREADS};
 use crate::cache::Cache;
 use crate::demo::{built, root};
 use crate::framework::LIBTORCH;
+use crate::peers::call;
 
 const RULES: &str = "epsilon-plus-flat";
 

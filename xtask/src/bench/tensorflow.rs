@@ -6,11 +6,11 @@ use std::process::Command;
 
 use super::comparison::measure;
 use super::integrated_gradients::{beside_fastest, export, written_once};
-use crate::peers::{self, call};
 use super::{ROUNDS, THREADS};
 use crate::cache::Cache;
 use crate::demo::{built, root};
 use crate::framework::LIBTENSORFLOW;
+use crate::peers::{self, call};
 
 /// The example, which takes a SavedModel or an ONNX file. Cargo wants a name that no other package's has.
 const EXAMPLE: &str = "integrated_gradients_tf";

@@ -62,7 +62,7 @@ fn view<'a, T>(array: &'a ArcArray<T, IxDyn>, dims: &[usize]) -> Result<ArrayVie
     }
 }
 
-pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Fault> {
+pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Fault> {
     let rank = a.len().max(b.len());
     let at = |dims: &[usize], i: usize| (i + dims.len()).checked_sub(rank).map_or(1, |i| dims[i]);
     let dims = (0..rank).map(|i| match (at(a, i), at(b, i)) {

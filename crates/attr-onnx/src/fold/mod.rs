@@ -7,15 +7,14 @@ mod moves;
 use attr_core::{Activation, NodeId};
 use ndarray::{ArrayD, IxDyn};
 
-use self::arithmetic::{
-    Compared, arithmetic, broadcast, compare, float, modulo, negated, power, reduce, truth, where_,
-};
+use self::arithmetic::{Compared, arithmetic, compare, float, modulo, negated, power, reduce, truth, where_};
 use crate::array::{Array, Size, map_array};
 use crate::import::Context;
 use crate::node::{Fault, Node, Value, broken, count, unsupported};
 use crate::proto::TensorProto;
 use crate::tensor::array;
 
+pub(crate) use self::arithmetic::broadcast;
 pub(crate) use self::moves::{slice_entries, triangle};
 
 /// What computes the value of an operator whose inputs are all known.

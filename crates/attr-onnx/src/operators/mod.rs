@@ -8,6 +8,7 @@ mod parts;
 mod products;
 mod reductions;
 pub(crate) mod resize;
+pub(crate) mod rows;
 mod windows;
 
 use attr_core::{Activation, Comparison, Op};
@@ -84,6 +85,7 @@ const OPERATORS: &[(&str, Operator)] = &[
     ("PRelu", elementwise::prelu),
     ("Pad", parts::pad),
     ("Pow", elementwise::power),
+    ("Range", rows::range),
     ("Reciprocal", |g, n| activation(g, n, Activation::Reciprocal)),
     ("ReduceL1", reductions::l1),
     ("ReduceL2", |g, n| reduce(g, n, 18, |axes, keep| Op::Norm { axes, keep })),
@@ -132,6 +134,9 @@ pub(crate) fn is_known(op_type: &str) -> bool {
 /// The values of an operator: computed now if all it reads is known, otherwise those of new layers. What is known of the
 /// batch alone may be a layer as well.
 pub(crate) fn import(g: &mut Context, n: &Node) -> Values {
+    if n.inputs().iter().any(rows::is_rows) {
+        return rows::import(g, n);
+    }
     let op_type = n.proto.op_type.as_str();
     let operator = OPERATORS.iter().find(|(name, _)| *name == op_type).map(|(_, operator)| operator);
     if n.inputs().iter().all(is_constant)

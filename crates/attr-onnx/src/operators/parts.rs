@@ -67,7 +67,7 @@ fn is_endless(end: Size) -> bool {
 }
 
 /// Layers one behind another, of which the last has the operator's name; the value itself where there are none.
-fn in_turn(g: &mut Context, n: &Node, x: NodeId, mut ops: Vec<Op>) -> Values {
+pub(super) fn in_turn(g: &mut Context, n: &Node, x: NodeId, mut ops: Vec<Op>) -> Values {
     let last = ops.pop().unwrap_or(Op::Identity);
     let mut x = x;
     for op in ops {

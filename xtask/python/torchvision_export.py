@@ -3,8 +3,8 @@
     python torchvision_export.py FOLDER NAME
 
 FOLDER/NAME gets `torchscript.onnx` and `dynamo.onnx`, each with what its exporter does unless told otherwise and a batch
-of any length, and `torchscript.json` and `dynamo.json` that say what is in them (where an exporter fails,
-`torchscript.txt` or `dynamo.txt` with its message instead); `input.npy` (two rows), `weights.npy` (one
+of any length, of some networks `older.onnx` with an older operator set; `torchscript.json` and so on, which say what is
+in each file (where an exporter fails, `torchscript.txt` with its message instead); `input.npy` (two rows), `weights.npy` (one
 number for each logit of a row), `logits.npy`, and `gradient.npy`, the gradient of the weighted sum of the logits by the
 input; `logits64.npy` and `gradient64.npy` are the last two in double precision.
 
@@ -20,6 +20,7 @@ their other numbers have few digits.
 """
 
 import argparse
+import functools
 import json
 import math
 import shutil
@@ -37,6 +38,16 @@ from torch import nn
 # Pixels on each side: what the network was made for, where that is not 224. The segmenters take any; this is odd all
 # the way down, so that nothing is resized by a whole factor.
 SIDES = {"inception_v3": 299, "deeplabv3_resnet50": 131, "fcn_resnet50": 131}
+
+# The first operator set that the TorchScript exporter takes for networks whose layer norms, GELUs, hard-swishes or
+# attention were chains of simpler operators then.
+OLDEST = {
+    "convnext_tiny": 11,
+    "efficientnet_b0": 11,
+    "mobilenet_v3_large": 11,
+    "swin_t": 11,
+    "vit_b_16": 14,
+}
 
 ROWS = 2
 
@@ -96,8 +107,9 @@ def settle(network, side):
     for _ in range(2):
         network(torch.randn(4, 3, side, side))
     for norm, before in zip(norms, momentum):
-        norm.eps = 2.0**-17  # about 1e-5
-        deviation = torch.exp2(norm.running_var.sqrt().log2().round().clamp(-4, 3))
+        deviation = torch.exp2(norm.running_var.sqrt().log2().round().clamp(min=-4))
+        # About 1e-5, or as much as single precision still takes off the largest variance without rounding.
+        norm.eps = max(2.0**-17, deviation.max().item() ** 2 * 2.0**-23)
         norm.running_var.copy_(deviation**2 - norm.eps)
         norm.running_mean.copy_((norm.running_mean / deviation * 256).round() / 256 * deviation)
         norm.momentum = before
@@ -112,9 +124,15 @@ def answer(network, image, weights):
     return logits.detach().numpy(), gradient.numpy()
 
 
-def export_torchscript(network, image, path):
+def export_torchscript(network, image, path, **options):
     torch.onnx.export(
-        network, (image,), path, dynamo=False, input_names=["image"], dynamic_axes={"image": {0: "batch"}}
+        network,
+        (image,),
+        path,
+        dynamo=False,
+        input_names=["image"],
+        dynamic_axes={"image": {0: "batch"}},
+        **options,
     )
 
 
@@ -128,6 +146,14 @@ def export_dynamo(network, image, path):
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )
+
+
+def exporters(name):
+    """Each by the name of its file."""
+    yield "torchscript", export_torchscript
+    yield "dynamo", export_dynamo
+    if name in OLDEST:
+        yield "older", functools.partial(export_torchscript, opset_version=OLDEST[name])
 
 
 def describe(path):
@@ -146,8 +172,7 @@ def export(name, folder):
     with torch.no_grad():
         weights = torch.randn(network(image).shape[1:])
     logits, gradient = answer(network, image, weights)
-    for exporter in (export_torchscript, export_dynamo):
-        kind = exporter.__name__.removeprefix("export_")
+    for kind, exporter in exporters(name):
         try:
             exporter(network, image, folder / f"{kind}.onnx")
             describe(folder / f"{kind}.onnx")

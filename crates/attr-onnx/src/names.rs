@@ -8,11 +8,14 @@ use attr_core::{Graph, NodeId};
 use crate::Result;
 use crate::proto::NodeProto;
 
-/// Modules are nested no deeper.
-const MAX_DEPTH: usize = 64;
+/// Modules further in have no names: a long name must not make very many.
+const MAX_DEPTH: usize = 16;
 
 /// The key under which PyTorch's exporter keeps the modules that an operator is in, from the outside in.
 const SCOPES: &str = "pkg.torch.onnx.name_scopes";
+
+/// The key under which files written here keep the names that a layer has besides its own, one a line.
+pub(crate) const NAMES: &str = "attr.names";
 
 /// The operators that a module with weights consists of, as a whole.
 const WITH_WEIGHTS: [&str; 6] =
@@ -22,20 +25,26 @@ const WITH_WEIGHTS: [&str; 6] =
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
     layers: Vec<(Vec<String>, NodeId)>,
-    by_weight: Vec<(String, NodeId)>,
+    /// Names that hold where no path is the same.
+    others: Vec<(String, NodeId)>,
 }
 
 impl Modules {
     /// Remembers an operator that has become a layer.
     pub(crate) fn note(&mut self, node: &NodeProto, id: NodeId) {
-        let scopes = node.metadata_props.iter().find(|entry| entry.key == SCOPES);
-        let paths = scopes.map_or_else(|| paths_in_name(&node.name), |entry| paths_in_scopes(&entry.value));
+        let entry =
+            |key: &str| node.metadata_props.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
+        if let Some(names) = entry(NAMES) {
+            self.others.extend(names.lines().map(|name| (name.into(), id)));
+            return;
+        }
+        let paths = entry(SCOPES).map_or_else(|| paths_in_name(&node.name), |list| paths_in_scopes(list));
         if !paths.is_empty() {
             self.layers.push((paths, id));
         }
         let weight = node.input.get(1).and_then(|name| name.strip_suffix(".weight"));
         if let Some(module) = weight.filter(|_| WITH_WEIGHTS.contains(&node.op_type.as_str())) {
-            self.by_weight.push((module.into(), id));
+            self.others.push((module.into(), id));
         }
     }
 
@@ -77,8 +86,8 @@ impl Modules {
                 }
             }
         }
-        for (module, id) in &self.by_weight {
-            graph.also_called(*id, module)?;
+        for (name, id) in &self.others {
+            graph.also_called(*id, name)?;
         }
         Ok(())
     }

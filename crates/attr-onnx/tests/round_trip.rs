@@ -1,7 +1,8 @@
 //! Every kind of layer survives being written and read again, and so do networks of others' making.
 
 use attr_core::{
-    Activation, Conv, ConvTranspose, Coordinates, Dim, Graph, Interpolation, NodeId, Op, Pool, Resize, Shape,
+    Activation, Comparison, Conv, ConvTranspose, Coordinates, Dim, Graph, Interpolation, NodeId, Op, Pool,
+    Resize, Shape,
 };
 use ndarray::{Array1, Array2, Array3, Array4, ArrayD, IxDyn};
 
@@ -58,6 +59,20 @@ fn layers_without_parameters() {
         Op::Slice { axis: 1, start: 0, len: 4 },
         Op::Pad { padding: vec![(0, 0), (1, 0), (2, 3), (0, 1)], value: -0.1 },
         resize([12, 16], [2.0, 2.0], Interpolation::NearestFloor, Coordinates::Asymmetric),
+        resize([12, 16], [2.0, 2.0], Interpolation::NearestUp, Coordinates::TfHalfPixel),
+        resize([3, 4], [0.5, 0.5], Interpolation::NearestCeil, Coordinates::HalfPixelSymmetric),
+        resize([3, 4], [0.5, 0.5], Interpolation::Cubic { slope: -0.5 }, Coordinates::HalfPixel),
+        resize(
+            [3, 4],
+            [0.5, 0.5],
+            Interpolation::Linear,
+            Coordinates::CropAndResize { region: [(0.25, 0.5), (0.0, 1.5), (0.0, 1.0)] },
+        ),
+        Op::Resize(Resize {
+            antialias: true,
+            exclude_outside: true,
+            ..Resize::new(vec![3, 4], vec![0.5, 0.5], Interpolation::Linear, Coordinates::HalfPixel)
+        }),
         resize([9, 5], [1.5, 0.625], Interpolation::Linear, Coordinates::HalfPixel),
         resize([7, 3], [7.0 / 6.0, 3.0 / 8.0], Interpolation::Nearest, Coordinates::AlignCorners),
         resize([7, 9], [1.2, 1.2], Interpolation::Linear, Coordinates::PytorchHalfPixel),
@@ -85,6 +100,24 @@ fn activations() {
         Activation::Sqrt,
         Activation::Erf,
         Activation::Neg,
+        Activation::Log,
+        Activation::Power { exponent: 2.5 },
+        Activation::Reciprocal,
+        Activation::Elu { alpha: 0.5 },
+        Activation::Selu { alpha: 1.5, gamma: 1.25 },
+        Activation::Celu { alpha: 2.0 },
+        Activation::HardSigmoid { alpha: 0.25, beta: 0.75 },
+        Activation::HardSwish,
+        Activation::Softsign,
+        Activation::Mish,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Floor,
+        Activation::Ceil,
+        Activation::Round,
+        Activation::Sign,
+        Activation::Sin,
+        Activation::Cos,
     ] {
         one(&[3], Op::Activation(activation));
     }
@@ -110,6 +143,78 @@ fn layers_with_parameters() {
     let y = graph.add("fc", Op::Linear, &[y], &[weight, bias]).unwrap();
     graph.set_outputs(&[y]).unwrap();
     check(&graph);
+}
+
+#[test]
+fn kinds_of_transformers() {
+    let cases = [Op::MatMul, Op::Maximum, Op::Minimum, Op::Power];
+    for op in cases {
+        let mut graph = Graph::default();
+        let a = graph.input("a", &[3, 4, 4]).unwrap();
+        let b = graph.input("b", &[3, 4, 4]).unwrap();
+        let y = graph.add("y", op, &[a, b], &[]).unwrap();
+        graph.set_outputs(&[y]).unwrap();
+        check(&graph);
+    }
+    let axes = vec![1, 3];
+    for keep in [false, true] {
+        one(&[4, 2, 3], Op::Max { axes: axes.clone(), keep });
+        one(&[4, 2, 3], Op::Min { axes: axes.clone(), keep });
+        one(&[4, 2, 3], Op::Norm { axes: axes.clone(), keep });
+    }
+    one(&[4, 2, 3], Op::Gather { axis: 2, entries: vec![1, 1, 0] });
+    one(&[1, 2], Op::Expand { shape: Shape::batched(&[5, 2]) });
+    one(&[4, 2, 3], Op::LocalResponseNorm { size: 3, alpha: 0.5, beta: 0.25, bias: 2.0 });
+    for (op, dims) in [
+        (Op::LayerNorm { axis: 2, epsilon: 0.5 }, vec![6, 8]),
+        (Op::GroupNorm { groups: 2, epsilon: 0.5 }, vec![4]),
+        (Op::GroupNorm { groups: 4, epsilon: 0.5 }, vec![4]),
+    ] {
+        let mut graph = Graph::default();
+        let x = graph.input("x", &[4, 6, 8]).unwrap();
+        let (gamma, beta) = (graph.param(counted(&dims)), graph.param(counted(&dims)));
+        let y = graph.add("y", op, &[x], &[gamma, beta]).unwrap();
+        // Reductions are written in another way beside a kind that needs new operators.
+        let z = graph.add("z", Op::Max { axes: vec![1], keep: false }, &[y], &[]).unwrap();
+        graph.set_outputs(&[z]).unwrap();
+        check(&graph);
+    }
+    let mut graph = Graph::default();
+    let x = graph.input("x", &[4, 6]).unwrap();
+    let slope = graph.param(counted(&[4, 1]));
+    let y = graph.add("y", Op::PRelu, &[x], &[slope]).unwrap();
+    let row = graph.param(counted(&[1, 6]));
+    let row = graph.add("row", Op::Constant, &[], &[row]).unwrap();
+    let rows = graph.add("rows", Op::Expand { shape: Shape::batched(&[6]) }, &[row, x], &[]).unwrap();
+    graph.set_outputs(&[y, rows]).unwrap();
+    check(&graph);
+}
+
+/// What is read again is several layers that compute the same: see the backend tests for that they do.
+#[test]
+fn layers_that_are_several_operators() {
+    let read_again = |graph: &Graph| {
+        let again = attr_onnx::decode(&attr_onnx::encode(graph).unwrap()).unwrap();
+        again.nodes().iter().map(|node| (node.name.clone(), node.op.kind())).collect::<Vec<_>>()
+    };
+    let mut graph = Graph::default();
+    let x = graph.input("x", &[3, 4]).unwrap();
+    let above = graph.add("above", Op::Compare(Comparison::NotEqual), &[x, x], &[]).unwrap();
+    let y = graph.add("y", Op::Where, &[above, x, x], &[]).unwrap();
+    let silu = graph.add("silu", Op::Activation(Activation::Silu), &[y], &[]).unwrap();
+    let all = graph.add("attention", Op::Attention { scale: 0.5 }, &[silu, y, y], &[]).unwrap();
+    graph.set_outputs(&[all]).unwrap();
+    let names: Vec<_> = read_again(&graph).into_iter().map(|(name, _)| name).collect();
+    for name in ["above", "y", "silu", "attention"] {
+        assert!(names.iter().any(|found| found == name), "{name} is not among {names:?}");
+    }
+    let mut graph = Graph::default();
+    let x = graph.input("x", &[3]).unwrap();
+    let table = graph.param(counted(&[5, 2]));
+    let rows = graph.add("rows", Op::Embedding, &[x], &[table]).unwrap();
+    graph.set_outputs(&[rows]).unwrap();
+    let layers = read_again(&graph);
+    assert_eq!(layers[1..], [("rows.rows".into(), "truncate"), ("rows".into(), "embedding")]);
 }
 
 #[test]

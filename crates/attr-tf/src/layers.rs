@@ -157,9 +157,7 @@ pub(crate) fn back(op: &Op, call: &Vjp<'_, Symbol>, slot: usize) -> Result<Symbo
         }
         Op::LogSoftmax { axis } => c.sub(&output().exp()?.mul(&c.sum(&[*axis])?)?),
         Op::MaxPool(pool) => pool::max_back(pool, c, input(0)),
-        Op::AveragePool { pool, count_include_pad } => {
-            pool::average_back(pool, *count_include_pad, c, dims)
-        }
+        Op::AveragePool { pool, count_include_pad } => pool::average_back(pool, *count_include_pad, c, dims),
         Op::Mean { axes, .. } => {
             let count: usize = axes.iter().map(|&axis| dims[axis]).product();
             spread(&c.scale(1.0 / count as f64)?, dims, axes)

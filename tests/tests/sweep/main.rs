@@ -4,6 +4,7 @@
 mod cases;
 mod errors;
 mod random;
+mod without_batch;
 
 use attr_core::{Conv, ConvTranspose, Cut, Graph, GraphModel, ModelWrapper, Op, Point, Precision, Tensor};
 use attr_tests::networks::{random_networks, two_outputs};

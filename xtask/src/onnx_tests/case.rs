@@ -7,7 +7,7 @@ use std::path::Path;
 
 use attr_candle::compile;
 use attr_core::{Cut, Dim, Graph, ModelWrapper, Point, Precision, Shape, Tensor};
-use attr_onnx::{Numbers, Options, decode_with};
+use attr_onnx::{Numbers, Options, decode_with, encode};
 use ndarray::{ArrayD, Axis, concatenate};
 use prost::Message;
 
@@ -39,6 +39,8 @@ pub(super) enum Verdict {
         in_all: bool,
         /// Also with axis 0 as the batch.
         as_batch: bool,
+        /// Also when the layers have been written to a file and read again.
+        written: bool,
     },
     /// It is about something that is left out on purpose.
     Skipped(String),
@@ -51,8 +53,12 @@ pub(super) enum Verdict {
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Verdict::Passed { in_all, as_batch } => {
-                let ways = [(*in_all, " (also with all inputs held)"), (*as_batch, " (also as a batch)")];
+            Verdict::Passed { in_all, as_batch, written } => {
+                let ways = [
+                    (*in_all, " (also with all inputs held)"),
+                    (*as_batch, " (also as a batch)"),
+                    (*written, " (also written and read again)"),
+                ];
                 let ways = ways.into_iter().filter(|(way, _)| *way).map(|(_, words)| words);
                 write!(f, "passed{}", ways.collect::<String>())
             }
@@ -74,6 +80,17 @@ pub(super) struct Case {
     /// One a value of the graph; none where they are of a type that is not read here.
     inputs: Option<Vec<Numbers>>,
     outputs: Option<Vec<Numbers>>,
+}
+
+/// How the model of a test is run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    /// Each axis as long as the file says.
+    AsItIs,
+    /// Axis 0 as a batch of twice the rows.
+    Batch,
+    /// The layers written to a file and read again.
+    Written,
 }
 
 /// Why one way to run a test did not give the right numbers.
@@ -119,7 +136,7 @@ impl Case {
         }
         let ways = HELD.iter().find(|(name, _)| *name == operator).map_or(ALL_OPEN, |(_, ways)| ways);
         for way in ways.iter().filter(|way| self.name != NOT_HELD.0 || !way.contains(&NOT_HELD.1)) {
-            match self.run(inputs, outputs, &self.held(way), false) {
+            match self.run(inputs, outputs, &self.held(way), Way::AsItIs) {
                 Ok(()) => {}
                 Err(Trouble::Refused(_)) if !must => {
                     return Verdict::NotListed(operator.into());
@@ -128,14 +145,20 @@ impl Case {
                 Err(Trouble::Wrong(reason)) => return Verdict::Failed(format!("{reason}, {way:?} held")),
             }
         }
-        let all: Vec<_> = (0..inputs.len()).collect();
-        let in_all = self.run(inputs, outputs, &all, false);
-        let as_batch = self.run(inputs, outputs, &self.held(ways[0]), true);
-        match (in_all, as_batch) {
-            (Err(Trouble::Wrong(reason)), _) => Verdict::Failed(format!("{reason}, all held")),
-            (_, Err(Trouble::Wrong(reason))) => Verdict::Failed(format!("{reason}, as a batch")),
-            (in_all, as_batch) => Verdict::Passed { in_all: in_all.is_ok(), as_batch: as_batch.is_ok() },
+        let (first, all) = (self.held(ways[0]), (0..inputs.len()).collect::<Vec<_>>());
+        let more = [(&all, Way::AsItIs), (&first, Way::Batch), (&first, Way::Written)];
+        let mut also = [false; 3];
+        for (also, (held, way)) in also.iter_mut().zip(more) {
+            match self.run(inputs, outputs, held, way) {
+                Ok(()) => *also = true,
+                Err(Trouble::Refused(_)) => {}
+                Err(Trouble::Wrong(reason)) => {
+                    return Verdict::Failed(format!("{reason}, {held:?} held, {way:?}"));
+                }
+            }
         }
+        let [in_all, as_batch, written] = also;
+        Verdict::Passed { in_all, as_batch, written }
     }
 
     /// What was refused counts as skipped where it is about numbers of a type that is listed as not computed with.
@@ -151,20 +174,21 @@ impl Case {
         names.filter_map(|name| self.graph.inputs.iter().position(|input| input.name == *name)).collect()
     }
 
-    fn run(
-        &self,
-        inputs: &[Numbers],
-        outputs: &[Numbers],
-        held: &[usize],
-        batch: bool,
-    ) -> Result<(), Trouble> {
+    fn run(&self, inputs: &[Numbers], outputs: &[Numbers], held: &[usize], way: Way) -> Result<(), Trouble> {
+        let batch = way == Way::Batch;
         let name = |i: usize| self.graph.inputs[i].name.clone();
         let options = Options {
             constants: held.iter().map(|&i| (name(i), inputs[i].clone())).collect(),
             without_batch: !batch,
             ..Options::default()
         };
-        let graph = decode_with(&self.bytes, &options).map_err(refused)?;
+        let mut graph = decode_with(&self.bytes, &options).map_err(refused)?;
+        if way == Way::Written {
+            let written = encode(&graph).map_err(refused)?;
+            let options = Options { without_batch: true, ..Options::default() };
+            // What is written must be readable.
+            graph = decode_with(&written, &options).map_err(|error| Trouble::Wrong(error.to_string()))?;
+        }
         let by_name: HashMap<_, _> = (0..inputs.len()).map(|i| (name(i), inputs[i].to_f64())).collect();
         let shapes: Vec<_> = graph.outputs().iter().map(|&id| graph.node(id).shape.clone()).collect();
         let points: Vec<_> = graph.inputs().iter().map(|&id| by_name[&graph.node(id).name].clone()).collect();

@@ -3,7 +3,8 @@
 //! Each is read, compiled on candle and run, with every input open but those that a layer here has as a parameter or
 //! attribute. It then counts as passed, as skipped for a reason that is listed, or as failed. What passed is run in
 //! more ways, none of which may give other numbers: with further inputs held at their values, with all of them held
-//! (then the constants are worked out while the file is read), and with axis 0 as a batch of twice the rows.
+//! (then the constants are worked out while the file is read), with axis 0 as a batch of twice the rows, and with the
+//! layers written to a file and read again.
 
 mod case;
 mod file;
@@ -57,15 +58,16 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (mut passed, mut held, mut batched) = (0, 0, 0);
+        let (mut passed, mut held, mut batched, mut again) = (0, 0, 0, 0);
         let mut skipped = BTreeMap::<&str, usize>::new();
         let mut not_listed = BTreeMap::<&str, usize>::new();
         for (name, verdict) in &self.verdicts {
             match verdict {
-                Verdict::Passed { in_all, as_batch } => {
+                Verdict::Passed { in_all, as_batch, written } => {
                     passed += 1;
                     held += usize::from(*in_all);
                     batched += usize::from(*as_batch);
+                    again += usize::from(*written);
                 }
                 Verdict::Skipped(reason) => *skipped.entry(reason).or_default() += 1,
                 Verdict::NotListed(operator) => *not_listed.entry(operator).or_default() += 1,
@@ -73,9 +75,10 @@ impl std::fmt::Display for Report {
             }
         }
         let tests = self.verdicts.len();
+        writeln!(f, "{tests} tests, {passed} passed")?;
         writeln!(
             f,
-            "{tests} tests, {passed} passed ({held} also with all inputs held, {batched} as a batch)"
+            "  also with all inputs held: {held}, as a batch: {batched}, written and read again: {again}"
         )?;
         let other: usize = not_listed.values().sum();
         writeln!(f, "{} skipped:", other + skipped.values().sum::<usize>())?;

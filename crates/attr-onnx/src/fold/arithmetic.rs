@@ -276,6 +276,7 @@ pub(super) fn reduce(
         if value.dims()[axis] == 0 {
             return unsupported("of no numbers");
         }
+        g.spend(value.dims()[axis])?;
         // The values are the entries along the axis, one after another.
         let mut total: Option<Array> = None;
         for i in 0..value.dims()[axis] {

@@ -110,6 +110,8 @@ pub(super) fn slice(g: &mut Context, n: &Node) -> Result<Array, Fault> {
     for (i, &a) in axes.iter().enumerate() {
         let axis = axis(a, data.dims().len())?;
         let (first, step, len) = slice_entries(starts[i], ends[i], steps[i], data.dims()[axis])?;
+        // Without numbers an axis may be of any length.
+        g.spend(len)?;
         let entry = |i: usize| (first as i64).saturating_add((i as i64).saturating_mul(step)) as usize;
         let entries: Vec<_> = (0..len).map(entry).collect();
         data = map_array!(&data, a => a.select(Axis(axis), &entries).into_shared());
@@ -170,7 +172,7 @@ pub(super) fn tile(g: &mut Context, n: &Node) -> Result<Array, Fault> {
     }
     for (axis, &times) in repeats.iter().enumerate() {
         let (len, times) = (data.dims()[axis], count(times)?);
-        g.spend(data.len().saturating_mul(times.max(1)))?;
+        g.spend(data.len().max(len).saturating_mul(times.max(1)))?;
         let entries: Vec<_> = (0..len.saturating_mul(times)).map(|i| i % len.max(1)).collect();
         data = map_array!(&data, a => a.select(Axis(axis), &entries).into_shared());
     }
@@ -287,7 +289,7 @@ pub(super) fn scatter(g: &mut Context, n: &Node) -> Result<Array, Fault> {
         index.iter().zip(dims).try_fold(0usize, |place, (size, &dim)| {
             let i = size.fixed().map(|i| if i < 0 { i.saturating_add(dim as i64) } else { i });
             let i = i.and_then(|i| usize::try_from(i).ok()).filter(|&i| i < dim)?;
-            Some(place * dim + i)
+            place.checked_mul(dim)?.checked_add(i)
         })
     };
     let indices: Vec<_> = indices.iter().copied().collect();

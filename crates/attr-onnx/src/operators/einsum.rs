@@ -33,6 +33,9 @@ pub(super) fn einsum(g: &mut Context, n: &Node) -> Values {
             n.inputs().len()
         ));
     }
+    if terms.len() > MAX_RANK {
+        return unsupported(format!("of {} inputs", terms.len()));
+    }
     let mut all = Vec::new();
     let mut values = Vec::new();
     for (i, term) in terms.iter().enumerate() {

@@ -36,9 +36,7 @@ pub(super) fn slice(g: &mut Context, n: &Node) -> Values {
         match (shape.0[axis], starts[i], ends[i]) {
             (Dim::Fixed(len), Size::Fixed(start), Size::Fixed(end)) => {
                 let (first, step, taken) = slice_entries(start, end, steps[i], len)?;
-                if step != 1 || taken != len {
-                    parts.push((axis, first, step, taken));
-                }
+                parts.push((axis, first, step, taken, len));
             }
             (dim @ Dim::Batch(_), Size::Fixed(0), end)
                 if steps[i] == 1 && (g.is_len(end, dim) || is_endless(end)) => {}
@@ -46,8 +44,11 @@ pub(super) fn slice(g: &mut Context, n: &Node) -> Values {
             _ => return unsupported("that depends on the batch"),
         }
     }
+    if parts.len() > 1 {
+        parts.retain(|&(_, _, step, taken, len)| step != 1 || taken != len);
+    }
     let mut ops = Vec::new();
-    for (axis, first, step, len) in parts {
+    for (axis, first, step, len, _) in parts {
         ops.push(match step {
             1 => Op::Slice { axis, start: first, len },
             _ => {
@@ -97,6 +98,7 @@ pub(super) fn split(g: &mut Context, n: &Node) -> Values {
     let mut values = Vec::new();
     let mut start = 0;
     for (i, &len) in parts.iter().enumerate() {
+        g.spend(n.name.len())?;
         let name = if i == 0 { n.name.clone() } else { g.unique(&format!("{}_{i}", n.name)) };
         values.push(Value::Layer(g.add_named(&name, Op::Slice { axis, start, len }, &[x], &[])?));
         start += len;

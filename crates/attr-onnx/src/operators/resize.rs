@@ -107,12 +107,12 @@ fn align_corners(shape: &Shape, size: &[usize], scale: &[f64]) -> Result<Coordin
 /// A resize that has another number than 0 where it lies outside of the value.
 fn extrapolated(g: &mut Context, n: &Node, x: NodeId, resize: Resize, beyond: f64) -> Values {
     let old = spatial(&g.shape(x))?.0;
+    let total = resize.size.iter().fold(1usize, |product, &len| product.saturating_mul(len.max(1)));
+    g.spend(total)?;
     let outside = |axis: usize| -> Vec<bool> {
         resize.taps(axis, old[axis]).iter().map(|taps| taps.is_empty()).collect()
     };
     let outside: Vec<_> = (0..old.len().min(resize.size.len())).map(outside).collect();
-    let total = resize.size.iter().fold(1usize, |product, &len| product.saturating_mul(len));
-    g.spend(total)?;
     let size = resize.size.clone();
     let y = g.step(n, Op::Resize(resize), &[x])?;
     let add = ndarray::ArrayD::from_shape_fn(ndarray::IxDyn(&size), |i| {

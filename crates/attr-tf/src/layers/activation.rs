@@ -96,9 +96,7 @@ pub(super) fn back(activation: Activation, x: &Symbol, c: &Symbol) -> Result<Sym
         Activation::Selu { alpha, gamma } => exponential_back(x, c, alpha, 1.0)?.scale(gamma),
         Activation::Celu { alpha } => exponential_back(x, c, 1.0, alpha),
         Activation::HardSigmoid { alpha, beta } => back(UNIT, &x.affine(alpha, beta)?, c)?.scale(alpha),
-        Activation::HardSwish => {
-            c.mul(&forward(HARD_GATE, x)?)?.add(&back(HARD_GATE, x, &c.mul(x)?)?)
-        }
+        Activation::HardSwish => c.mul(&forward(HARD_GATE, x)?)?.add(&back(HARD_GATE, x, &c.mul(x)?)?),
         Activation::Softsign => of_input("SoftsignGrad"),
         Activation::Silu => {
             let s = x.unary("Sigmoid");

@@ -241,9 +241,7 @@ pub(super) fn convolve_back(conv: &Conv, c: &Symbol, weight: &Symbol, dims: &[us
     let c = c.pad(&around(&(0..kernel.len()).map(missing).collect::<Vec<_>>()), 0.0);
     let sizes = tape.lengths(&Order::Last.arrange(&whole));
     let (op, filter) = match (how, kernel.len()) {
-        (How::Depthwise, _) => {
-            ("DepthwiseConv2dNativeBackpropInput", depthwise_filter(weight, channels)?)
-        }
+        (How::Depthwise, _) => ("DepthwiseConv2dNativeBackpropInput", depthwise_filter(weight, channels)?),
         (_, 2) => ("Conv2DBackpropInput", filter(weight)?),
         _ => ("Conv3DBackpropInputV2", filter(weight)?),
     };

@@ -85,9 +85,7 @@ pub(super) fn back(activation: Activation, x: &Tensor, c: &Tensor) -> Tch<Tensor
             let inner = x.f_mul_scalar(alpha)?.f_add_scalar(beta)?;
             inner.f_hardtanh_backward(c, 0.0, 1.0)?.f_mul_scalar(alpha)
         }
-        Activation::HardSwish => {
-            c.f_mul(&forward(HARD_GATE, x)?)?.f_add(&back(HARD_GATE, x, &c.f_mul(x)?)?)
-        }
+        Activation::HardSwish => c.f_mul(&forward(HARD_GATE, x)?)?.f_add(&back(HARD_GATE, x, &c.f_mul(x)?)?),
         Activation::Softsign => c.f_div(&x.f_abs()?.f_add_scalar(1.0)?.f_square()?),
         Activation::Silu => x.f_silu_backward(c),
         Activation::Mish => x.f_mish_backward(c),

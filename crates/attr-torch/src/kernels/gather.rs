@@ -23,7 +23,8 @@ fn numbers(entries: &[usize], like: &Tensor) -> Tch<Tensor> {
 /// Rows of a table `[N, D]` by their numbers `[...]`: `[..., D]`.
 pub(super) fn rows(numbers: &Tensor, table: &Tensor) -> Tch<Tensor> {
     if numbers.requires_grad() {
-        let reason = "whole numbers that stand for rows of a table have no derivative; ask at this layer's output";
+        let reason =
+            "whole numbers that stand for rows of a table have no derivative; ask at this layer's output";
         return Err(TchError::Torch(reason.into()));
     }
     let count = lengths(table)[0];

@@ -1,18 +1,19 @@
 //! From the layer graph to a file.
 
+mod layers;
+mod resize;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use attr_core::{
-    Activation, Conv, Coordinates, Dim, Graph, Interpolation, Node, Op, Param, ParamId, Pool, Resize, Shape,
-};
+use attr_core::{Activation, Conv, Coordinates, Dim, Graph, Node, NodeId, Op, Param, ParamId, Pool, Shape};
 use prost::Message;
 use prost::bytes::Bytes;
 
-use crate::operators::resize::scaled;
+use crate::names::NAMES;
 use crate::proto::{
     AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use crate::{Error, Result};
 
@@ -20,8 +21,10 @@ use crate::{Error, Result};
 ///
 /// What is read from it again is the same graph, but for: constants, which come before the first layer
 /// that reads them; attributes that ONNX has in single precision (epsilon, slope, bounds and padding
-/// value of a network in single precision); a linear layer with bias on values of rank 3 or more, which
-/// becomes a product and an addition; parameters and constants that no layer reads.
+/// value of a network in single precision); layers that ONNX has several operators for: a linear layer with
+/// bias on values of rank 3 or more, attention, SiLU, an embedding, comparisons and choices by them, for
+/// truth values are no numbers there; parameters and constants that no layer reads. A network whose inputs
+/// have no batch is read again with [`crate::Options::without_batch`].
 pub fn write(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = encode(graph)?;
@@ -37,11 +40,17 @@ pub fn write(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
     })
 }
 
-/// The bytes of an ONNX file (operator set 17), see [`write`](fn@write).
+/// The bytes of an ONNX file (operator set 17, or 21 where a layer needs a newer one), see [`write`](fn@write).
 pub fn encode(graph: &Graph) -> Result<Vec<u8>> {
     let mut writer = Writer::new(graph)?;
+    let names = other_names(graph);
     for (id, node) in graph.nodes().iter().enumerate() {
-        writer.layer(id, node)?;
+        writer.layer(node)?;
+        // The operator that has the layer's name is the last one.
+        if let (Some(names), Some(last)) = (names.get(&id), writer.proto.node.last_mut()) {
+            let entry = StringStringEntryProto { key: NAMES.into(), value: names.join("\n") };
+            last.metadata_props.push(entry);
+        }
     }
     let outputs: Vec<_> = graph.outputs().iter().map(|&id| graph.node(id)).collect();
     if outputs.is_empty() {
@@ -55,11 +64,11 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>> {
         writer.proto.output.push(value);
     }
     let model = ModelProto {
-        ir_version: 8,
+        ir_version: if writer.opset == OLD { 8 } else { 10 },
         producer_name: "attr-onnx".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(writer.proto),
-        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 17 }],
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: writer.opset }],
         ..ModelProto::default()
     };
     match model.encoded_len() {
@@ -68,8 +77,34 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>> {
     }
 }
 
+/// The version of ONNX's operators that every run time has.
+const OLD: i64 = 17;
+/// The version that has all operators written here.
+const NEW: i64 = 21;
+
+/// Whether there is no operator for a layer in the old version.
+fn is_new(graph: &Graph, node: &Node) -> bool {
+    match &node.op {
+        Op::Activation(Activation::Gelu | Activation::GeluTanh | Activation::Mish) => true,
+        Op::GroupNorm { groups, .. } => graph.node(node.inputs[0]).shape.0[1] != Dim::Fixed(*groups),
+        Op::AveragePool { pool, .. } => pool.dilation.iter().any(|&d| d != 1),
+        Op::Resize(resize) => resize.antialias || resize.coordinates == Coordinates::HalfPixelSymmetric,
+        _ => false,
+    }
+}
+
 /// What protobuf allows in one message.
 const MAX_LEN: usize = i32::MAX as usize;
+
+/// The names that layers have besides their own, but for inputs, for which the format has no place.
+fn other_names(graph: &Graph) -> HashMap<NodeId, Vec<&str>> {
+    let mut names = HashMap::<_, Vec<_>>::new();
+    for (id, name) in graph.other_names().filter(|(id, _)| graph.node(*id).op != Op::Input) {
+        names.entry(id).or_default().push(name);
+    }
+    names.values_mut().for_each(|names| names.sort_unstable());
+    names
+}
 
 struct Writer<'a> {
     graph: &'a Graph,
@@ -78,6 +113,8 @@ struct Writer<'a> {
     /// The initialisers of parameters, as they are or transposed.
     params: HashMap<(ParamId, bool), String>,
     float_type: i32,
+    /// The version of ONNX's set of operators.
+    opset: i64,
 }
 
 impl<'a> Writer<'a> {
@@ -92,17 +129,22 @@ impl<'a> Writer<'a> {
             _ if doubles == graph.params().len() => TensorProto::DOUBLE,
             _ => return Err(Error::Unwritable("parameters both in single and in double precision".into())),
         };
+        let batched = |&id: &NodeId| graph.node(id).shape.batch_axis().is_some();
+        if graph.inputs().iter().any(batched) && !graph.inputs().iter().all(batched) {
+            return Err(Error::Unwritable("inputs both with and without a batch".into()));
+        }
         Ok(Writer {
             graph,
             proto: GraphProto { name: "network".into(), ..GraphProto::default() },
             names: graph.nodes().iter().map(|node| node.name.clone()).collect(),
             params: HashMap::new(),
             float_type,
+            opset: if graph.nodes().iter().any(|node| is_new(graph, node)) { NEW } else { OLD },
         })
     }
 
     /// Writes one layer: one operator for most.
-    fn layer(&mut self, id: usize, node: &Node) -> Result<()> {
+    fn layer(&mut self, node: &Node) -> Result<()> {
         let plain = |op_type: &'static str| (op_type, Vec::new());
         let (op_type, attributes) = match &node.op {
             Op::Input => {
@@ -125,34 +167,60 @@ impl<'a> Writer<'a> {
             Op::Linear if self.input(node, 0).shape.rank() == 2 => ("Gemm", vec![int("transB", 1)]),
             Op::Linear => return self.product(node),
             Op::BatchNorm { epsilon } => ("BatchNormalization", vec![float("epsilon", *epsilon)]),
-            Op::Activation(Activation::Clip { min, max }) => return self.clip(node, *min, *max),
-            Op::Activation(Activation::LeakyRelu { slope }) => ("LeakyRelu", vec![float("alpha", *slope)]),
-            Op::Activation(activation) => plain(elementwise(*activation, node)?),
+            Op::LayerNorm { axis, epsilon } => {
+                ("LayerNormalization", vec![int("axis", *axis), float("epsilon", *epsilon)])
+            }
+            Op::GroupNorm { groups, epsilon } => {
+                let epsilon = float("epsilon", *epsilon);
+                match self.input(node, 0).shape.0[1] == Dim::Fixed(*groups) {
+                    true => ("InstanceNormalization", vec![epsilon]),
+                    false => ("GroupNormalization", vec![int("num_groups", *groups), epsilon]),
+                }
+            }
+            Op::LocalResponseNorm { size, alpha, beta, bias } => {
+                let numbers =
+                    [("alpha", alpha), ("beta", beta), ("bias", bias)].map(|(name, x)| float(name, *x));
+                ("LRN", std::iter::once(int("size", *size)).chain(numbers).collect())
+            }
+            Op::PRelu => plain("PRelu"),
+            Op::Activation(activation) => return self.activation(node, *activation),
             Op::Softmax { axis } => ("Softmax", vec![int("axis", *axis)]),
             Op::LogSoftmax { axis } => ("LogSoftmax", vec![int("axis", *axis)]),
             Op::MaxPool(pool) => ("MaxPool", windows(pool, true)),
             Op::AveragePool { pool, count_include_pad } => {
-                if pool.dilation.iter().any(|&d| d != 1) {
-                    return Err(unwritable(node, "a dilated average pooling, which needs operator set 19"));
-                }
-                let mut attributes = windows(pool, false);
+                let mut attributes = windows(pool, pool.dilation.iter().any(|&d| d != 1));
                 attributes.push(int("count_include_pad", usize::from(*count_include_pad)));
                 ("AveragePool", attributes)
             }
             // No axes mean all of them in ONNX.
-            Op::Mean { axes, .. } | Op::Sum { axes, .. } if axes.is_empty() => plain("Identity"),
-            Op::Mean { axes, keep } => {
-                ("ReduceMean", vec![ints("axes", axes), int("keepdims", usize::from(*keep))])
+            Op::Mean { axes, .. } | Op::Sum { axes, .. } | Op::Max { axes, .. } | Op::Min { axes, .. }
+                if axes.is_empty() =>
+            {
+                plain("Identity")
             }
-            Op::Sum { axes, keep } => {
-                let axes = self.integers(node, "axes", &to_i64(axes));
-                let attributes = vec![int("keepdims", usize::from(*keep))];
-                return self.with_inputs("ReduceSum", node, vec![axes], attributes);
-            }
+            Op::Norm { axes, .. } if axes.is_empty() => plain("Abs"),
+            Op::Mean { axes, keep } => return self.reduction("ReduceMean", node, axes, *keep),
+            Op::Sum { axes, keep } => return self.reduction("ReduceSum", node, axes, *keep),
+            Op::Max { axes, keep } => return self.reduction("ReduceMax", node, axes, *keep),
+            Op::Min { axes, keep } => return self.reduction("ReduceMin", node, axes, *keep),
+            Op::Norm { axes, keep } => return self.reduction("ReduceL2", node, axes, *keep),
             Op::Add => plain("Add"),
             Op::Sub => plain("Sub"),
             Op::Mul => plain("Mul"),
             Op::Div => plain("Div"),
+            Op::Power => plain("Pow"),
+            Op::Maximum => plain("Max"),
+            Op::Minimum => plain("Min"),
+            Op::Compare(comparison) => return self.comparison(node, *comparison),
+            Op::Where => return self.choice(node),
+            Op::MatMul => plain("MatMul"),
+            Op::Attention { scale } => return self.attention(node, *scale),
+            Op::Embedding => return self.embedding(node),
+            Op::Gather { axis, entries } => {
+                let entries = self.integers(node, "entries", &to_i64(entries));
+                return self.with_inputs("Gather", node, vec![entries], vec![int("axis", *axis)]);
+            }
+            Op::Expand { shape } => return self.expand(node, shape),
             Op::Concat { axis } => ("Concat", vec![int("axis", *axis)]),
             Op::Reshape { shape } => return self.reshape(node, shape),
             Op::Transpose { axes } => ("Transpose", vec![ints("perm", axes)]),
@@ -173,7 +241,6 @@ impl<'a> Writer<'a> {
         const PARAMS: [&str; 4] = ["weight", "bias", "mean", "variance"];
         let params = (0..node.params.len()).map(|i| self.param(node, i, PARAMS[i.min(3)], false));
         let params = params.collect();
-        debug_assert_eq!(self.graph.find(&node.name), Some(id));
         self.with_inputs(op_type, node, params, attributes)
     }
 
@@ -192,14 +259,15 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn clip(&mut self, node: &Node, min: f64, max: f64) -> Result<()> {
-        let min = if min == f64::NEG_INFINITY { String::new() } else { self.number(node, "min", min) };
-        let max = if max == f64::INFINITY { String::new() } else { self.number(node, "max", max) };
-        let mut bounds = vec![min, max];
-        while bounds.last().is_some_and(String::is_empty) {
-            bounds.pop();
+    /// Along axes, which are an attribute or an input by the version of the operators.
+    fn reduction(&mut self, op_type: &str, node: &Node, axes: &[usize], keep: bool) -> Result<()> {
+        let mut attributes = vec![int("keepdims", usize::from(keep))];
+        if op_type != "ReduceSum" && self.opset < NEW {
+            attributes.push(ints("axes", axes));
+            return self.with_inputs(op_type, node, Vec::new(), attributes);
         }
-        self.with_inputs("Clip", node, bounds, Vec::new())
+        let axes = self.integers(node, "axes", &to_i64(axes));
+        self.with_inputs(op_type, node, vec![axes], attributes)
     }
 
     fn reshape(&mut self, node: &Node, shape: &Shape) -> Result<()> {
@@ -213,46 +281,6 @@ impl<'a> Writer<'a> {
         }
         let target = self.integers(node, "shape", &target);
         self.with_inputs("Reshape", node, vec![target], Vec::new())
-    }
-
-    /// By sizes, of which those of batch and channel are taken from the value, or by scales if they are
-    /// not what the sizes make them.
-    fn resize(&mut self, node: &Node, resize: &Resize) -> Result<()> {
-        let x = self.input(node, 0);
-        let old: Vec<_> = x.shape.at(1).into_iter().skip(2).collect();
-        let (mode, nearest) = match resize.mode {
-            Interpolation::Nearest => ("nearest", "round_prefer_floor"),
-            Interpolation::NearestFloor => ("nearest", "floor"),
-            Interpolation::Linear => ("linear", "round_prefer_floor"),
-            _ => return Err(unwritable(node, "a resize of a mode that is not known here")),
-        };
-        let coordinates = match resize.coordinates {
-            Coordinates::HalfPixel => "half_pixel",
-            Coordinates::PytorchHalfPixel => "pytorch_half_pixel",
-            Coordinates::AlignCorners => "align_corners",
-            Coordinates::Asymmetric => "asymmetric",
-            _ => return Err(unwritable(node, "a resize of coordinates that are not known here")),
-        };
-        let attributes = vec![
-            text("mode", mode),
-            text("nearest_mode", nearest),
-            text("coordinate_transformation_mode", coordinates),
-        ];
-        let by_size = (0..old.len()).all(|i| resize.scale[i] == resize.size[i] as f64 / old[i] as f64);
-        if by_size {
-            let (shape, sizes) = (self.unique(&node.name, "shape"), self.unique(&node.name, "sizes"));
-            self.node("Shape", &shape, vec![x.name.clone()], vec![int("start", 0), int("end", 2)]);
-            let size = self.integers(node, "size", &to_i64(&resize.size));
-            self.node("Concat", &sizes, vec![shape, size], vec![int("axis", 0)]);
-            return self.with_inputs("Resize", node, vec![String::new(), String::new(), sizes], attributes);
-        }
-        if (0..old.len()).any(|i| scaled(old[i], resize.scale[i]).ok() != Some(resize.size[i])) {
-            return Err(unwritable(node, "a resize whose scale does not lead to its size"));
-        }
-        let scales: Vec<_> = [1.0, 1.0].iter().chain(&resize.scale).map(|&s| s as f32).collect();
-        let data = little_endian(scales.iter().map(|s| s.to_le_bytes()), scales.len());
-        let scales = self.tensor(node, "scales", vec![scales.len()], TensorProto::FLOAT, data);
-        self.with_inputs("Resize", node, vec![String::new(), scales], attributes)
     }
 
     fn input(&self, node: &Node, i: usize) -> &'a Node {
@@ -355,22 +383,6 @@ impl<'a> Writer<'a> {
         let tensor_type = Some(TensorTypeProto { elem_type: self.float_type, shape });
         ValueInfoProto { name: node.name.clone(), r#type: Some(TypeProto { tensor_type }) }
     }
-}
-
-/// The operators without attributes.
-fn elementwise(activation: Activation, node: &Node) -> Result<&'static str> {
-    Ok(match activation {
-        Activation::Relu => "Relu",
-        Activation::Sigmoid => "Sigmoid",
-        Activation::Tanh => "Tanh",
-        Activation::Softplus => "Softplus",
-        Activation::Abs => "Abs",
-        Activation::Exp => "Exp",
-        Activation::Sqrt => "Sqrt",
-        Activation::Erf => "Erf",
-        Activation::Neg => "Neg",
-        _ => return Err(unwritable(node, "an activation that is not known here")),
-    })
 }
 
 fn convolution(conv: &Conv, weight: &Param) -> Vec<AttributeProto> {

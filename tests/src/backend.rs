@@ -47,7 +47,7 @@ pub fn candle_f64() -> Backend<Candle> {
         precision: Precision::F64,
         kernels: || Candle::cpu(Precision::F64),
         tensor: |array| Candle::cpu(Precision::F64).tensor(array),
-        cannot: CANDLE_CANNOT,
+        cannot: &[],
         same: Level::Bitwise,
         set_threads: |_| {},
     }
@@ -63,9 +63,6 @@ pub fn candle_f32() -> Backend<Candle> {
         ..candle_f64()
     }
 }
-
-const CANDLE_CANNOT: &[Cannot] =
-    &[Cannot { case: "3-d", reason: "candle's kernels know one and two spatial axes" }];
 
 /// libtorch in double precision.
 #[cfg(feature = "torch")]

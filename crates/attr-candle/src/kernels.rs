@@ -4,16 +4,20 @@
 //! here. candle gives tensors, devices, views and plain arithmetic.
 
 mod conv;
+mod depth;
 pub(crate) mod elementwise;
 mod gather;
 pub(crate) mod host;
 mod linear;
+mod norm;
 mod pad;
 mod pool;
+pub(crate) mod product;
 mod raw;
 pub(crate) mod reduce;
 mod resize;
 mod scratch;
+mod smooth;
 mod softmax;
 mod taps;
 mod tiling;
@@ -100,26 +104,31 @@ impl Kernels for Candle {
             _ => 1,
         };
         match axes {
-            1 | 2 => known(op),
-            _ => Some(format!("{} along {axes} spatial axes: expected 1 or 2", op.kind())),
+            1..=3 => known(op),
+            _ => Some(format!("{} along {axes} spatial axes: expected 1 to 3", op.kind())),
         }
     }
 
     fn forward(&self, op: &Op, inputs: &[&CandleTensor], params: &[&CandleTensor]) -> Result<CandleTensor> {
-        match derived::has_forward(op) {
+        match derived::has_forward(op) && !faster_here(op) {
             true => derived::forward(self, op, inputs, params),
             false => forward(op, inputs, params).map(CandleTensor).map_err(convert),
         }
     }
 
     fn vjp(&self, op: &Op, call: Vjp<'_, CandleTensor>) -> Result<Vec<Option<CandleTensor>>> {
-        if derived::has_vjp(op) {
+        if derived::has_vjp(op) && !faster_here(op) {
             return derived::vjp(self, op, call);
         }
         let cotangents = (0..call.input_dims.len())
             .map(|slot| call.wanted[slot].then(|| cotangent(op, &call, slot).map(CandleTensor)).transpose());
         cotangents.collect::<candle_core::Result<_>>().map_err(convert)
     }
+}
+
+/// Whether a kind that is made of others has a kernel of its own for the sake of speed.
+fn faster_here(op: &Op) -> bool {
+    matches!(op, Op::LayerNorm { .. })
 }
 
 /// `None` for the kinds that [`forward`] and [`cotangent`] know.
@@ -183,6 +192,9 @@ fn forward(op: &Op, inputs: &[&CandleTensor], params: &[&CandleTensor]) -> candl
             let shift = (&params[1].0 - (&params[2].0 * &scale)?)?;
             apply3(&elementwise::ByChannel, x(), &scale, &shift)
         }
+        Op::LayerNorm { epsilon, .. } => {
+            apply3(&norm::Forward { epsilon: *epsilon }, x(), params[0], params[1])
+        }
         Op::Activation(activation) => apply1(&elementwise::Forward(*activation), x()),
         Op::Softmax { axis } => apply1(&softmax::Forward { axis: *axis, log: false }, x()),
         Op::LogSoftmax { axis } => apply1(&softmax::Forward { axis: *axis, log: true }, x()),
@@ -239,6 +251,9 @@ fn cotangent(op: &Op, call: &Vjp<'_, CandleTensor>, slot: usize) -> candle_core:
         Op::BatchNorm { epsilon } => {
             let scale = batch_norm_scale(call.params, *epsilon)?;
             apply3(&elementwise::ByChannel, c, &scale, &scale.zeros_like()?)
+        }
+        Op::LayerNorm { epsilon, .. } => {
+            apply3(&norm::Backward { epsilon: *epsilon }, input(0), call.params[0], c)
         }
         Op::Activation(activation) => {
             let at = if op.saves() == Saves::Output { output() } else { input(0) };

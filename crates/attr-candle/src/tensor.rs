@@ -8,7 +8,7 @@ use ndarray::{ArrayD, IxDyn};
 
 use crate::error::convert;
 use crate::kernels::elementwise::Binary;
-use crate::kernels::{host, reduce};
+use crate::kernels::{host, product, reduce};
 
 /// candle's own tensor, in single or double precision, on any of its devices.
 ///
@@ -39,21 +39,17 @@ impl CandleTensor {
         tensor.map(CandleTensor).map_err(convert)
     }
 
-    /// Arithmetic with broadcasting; the common case of equal shapes on the CPU has a kernel of its own.
+    /// Arithmetic with broadcasting.
     pub(crate) fn binary(&self, op: Binary, other: &Self) -> candle_core::Result<candle_core::Tensor> {
         let (a, b) = (&self.0, &other.0);
-        if a.device().is_cpu() && a.shape() == b.shape() && a.dtype() == b.dtype() && a.rank() > 0 {
-            return host::apply2(&op, a, b);
-        }
-        match op {
-            Binary::Add => a.broadcast_add(b),
-            Binary::Sub => a.broadcast_sub(b),
-            Binary::Mul => a.broadcast_mul(b),
-            Binary::Div => a.broadcast_div(b),
-            _ => {
-                let dims = a.shape().broadcast_shape_binary_op(b.shape(), "arithmetic")?;
-                host::apply2(&op, &a.broadcast_as(&dims)?, &b.broadcast_as(&dims)?)
-            }
+        a.shape().broadcast_shape_binary_op(b.shape(), "arithmetic")?;
+        match (op, a.device()) {
+            (_, Device::Cpu) => host::apply2(&op, a, b),
+            (Binary::Add, _) => a.broadcast_add(b),
+            (Binary::Sub, _) => a.broadcast_sub(b),
+            (Binary::Mul, _) => a.broadcast_mul(b),
+            (Binary::Div, _) => a.broadcast_div(b),
+            _ => host::apply2(&op, a, b),
         }
     }
 
@@ -160,7 +156,10 @@ impl Tensor for CandleTensor {
     }
 
     fn max(&self, axis: usize) -> Result<Self> {
-        wrap(self.0.max_keepdim(axis))
+        wrap(match self.0.device() {
+            Device::Cpu => host::apply1(&reduce::Max(axis), &self.0),
+            _ => self.0.max_keepdim(axis),
+        })
     }
 
     fn argmax(&self, axis: usize) -> Result<Self> {
@@ -189,6 +188,9 @@ impl Tensor for CandleTensor {
     }
 
     fn matmul(&self, other: &Self) -> Result<Self> {
-        wrap(self.0.contiguous().and_then(|a| a.broadcast_matmul(&other.0.contiguous()?)))
+        wrap(match self.0.device() {
+            Device::Cpu => product::product(&self.0, &other.0),
+            _ => self.0.contiguous().and_then(|a| a.broadcast_matmul(&other.0.contiguous()?)),
+        })
     }
 }

@@ -42,6 +42,12 @@ fn conv(
 
 fn convolutions() -> Vec<Case> {
     let none = [(0, 0); 2];
+    let volume = |stride: [usize; 3], padding: [(usize, usize); 3], dilation: [usize; 3], groups| Conv {
+        stride: stride.into(),
+        padding: padding.into(),
+        dilation: dilation.into(),
+        groups,
+    };
     let line = |stride, padding, dilation| Conv {
         stride: vec![stride],
         padding: vec![padding],
@@ -67,6 +73,24 @@ fn convolutions() -> Vec<Case> {
         conv("depthwise multiplied", [2, 1], [(1, 1); 2], [1, 2], 3, &[1, 3, 6, 6], &[6, 1, 3, 3]),
         case("line", Op::Conv(line(2, (1, 2), 2)), &[&[2, 3, 9]], &[&[4, 3, 3], &[4]]),
         case("no bias", Op::Conv(line(1, (1, 1), 1)), &[&[2, 3, 9]], &[&[4, 3, 3]]),
+        case(
+            "volume",
+            Op::Conv(volume([1; 3], [(1, 1); 3], [1; 3], 1)),
+            &[&[2, 3, 3, 4, 5]],
+            &[&[4, 3, 3, 3, 3], &[4]],
+        ),
+        case(
+            "volume with all attributes",
+            Op::Conv(volume([2, 1, 3], [(1, 2), (0, 1), (2, 0)], [2, 1, 2], 2)),
+            &[&[2, 4, 7, 4, 8]],
+            &[&[6, 2, 3, 2, 2], &[6]],
+        ),
+        case(
+            "volume, depth beyond padding",
+            Op::Conv(volume([3, 2, 2], [(4, 3), (0, 0), (1, 1)], [1, 1, 1], 1)),
+            &[&[1, 2, 2, 5, 4]],
+            &[&[3, 2, 2, 2, 3]],
+        ),
         conv("many tiles", [1, 1], [(1, 1); 2], [1, 1], 1, &[2, 40, 33, 70], &[70, 40, 3, 3]),
         conv("many tiles with stride", [2, 2], [(3, 3); 2], [1, 1], 1, &[1, 3, 120, 121], &[17, 3, 7, 7]),
         conv("many groups", [2, 2], [(2, 2); 2], [1, 1], 50, &[1, 50, 60, 61], &[50, 1, 5, 5]),
@@ -110,6 +134,10 @@ fn others() -> Vec<Case> {
         case("linear", Op::Linear, &[&[3, 13]], &[&[9, 13], &[9]]),
         case("linear, rank 3", Op::Linear, &[&[2, 5, 700]], &[&[70, 700]]),
         case("batch norm", Op::BatchNorm { epsilon: 1e-3 }, image, &[&[3], &[3], &[3], &[3]]),
+        case("layer norm", Op::LayerNorm { axis: 2, epsilon: 1e-3 }, image, &[&[7, 8], &[7, 8]]),
+        case("matrix product", Op::MatMul, &[&[2, 3, 5, 7], &[2, 3, 7, 4]], &[]),
+        case("matrix product, broadcasting", Op::MatMul, &[&[2, 1, 5, 7], &[3, 7, 4]], &[]),
+        case("attention", Op::Attention { scale: 0.5 }, &[&[2, 5, 3], &[2, 4, 3], &[2, 4, 6]], &[]),
         case("softmax", Op::Softmax { axis: 1 }, image, &[]),
         case("softmax, last axis", Op::Softmax { axis: 3 }, image, &[]),
         case("log-softmax", Op::LogSoftmax { axis: 1 }, &[&[3, 5]], &[]),
@@ -142,6 +170,8 @@ fn others() -> Vec<Case> {
         Activation::Abs,
         Activation::Exp,
         Activation::Erf,
+        Activation::Gelu,
+        Activation::Silu,
         Activation::Neg,
     ] {
         cases.push(case(&format!("{activation:?}"), Op::Activation(activation), &[&[3, 7]], &[]));
@@ -189,6 +219,21 @@ fn others() -> Vec<Case> {
         &[&[2, 3, 8]],
         &[],
     ));
+    let volume: &[&[usize]] = &[&[2, 2, 4, 5, 3]];
+    let windows = Pool {
+        kernel: vec![3, 2, 2],
+        stride: vec![2, 2, 1],
+        padding: vec![(1, 0), (0, 1), (1, 1)],
+        dilation: vec![1, 2, 1],
+        ceil: true,
+    };
+    cases.push(case("max pooling, volume", Op::MaxPool(windows.clone()), volume, &[]));
+    for count_include_pad in [false, true] {
+        let op = Op::AveragePool { pool: windows.clone(), count_include_pad };
+        cases.push(case(&format!("average pooling, volume, {count_include_pad}"), op, volume, &[]));
+    }
+    let resize = Resize::new(vec![7, 3, 5], vec![7.0 / 4.0, 0.6, 5.0 / 3.0], Linear, HalfPixel);
+    cases.push(case("resize, volume", Op::Resize(resize), volume, &[]));
     cases
 }
 
@@ -306,6 +351,43 @@ fn convolution_is_its_definition() {
     }
 }
 
+/// Views of either factor, turned over or repeated, of sizes below, at and beyond what is computed at once.
+#[test]
+fn matrix_product_is_its_definition() {
+    for (batch, [rows, terms, columns]) in [
+        (1, [1, 1, 1]),
+        (3, [5, 300, 7]),
+        (2, [13, 16, 70]),
+        (1, [600, 9, 33]),
+        (2, [8, 257, 64]),
+        (2, [3, 0, 2]),
+    ] {
+        let [x, w] = [numbers(&[batch, rows, terms], 1), numbers(&[terms, columns], 2)];
+        let expected = ArrayD::from_shape_fn(vec![batch, rows, columns], |at| {
+            (0..terms).map(|k| x[[at[0], at[1], k]] * w[[k, at[2]]]).sum::<f64>()
+        });
+        let [turned_x, turned_w] = [&x, &w].map(|a| {
+            let mut axes: Vec<_> = (0..a.ndim()).collect();
+            axes.swap(a.ndim() - 2, a.ndim() - 1);
+            (a.clone().permuted_axes(axes.clone()).as_standard_layout().into_owned(), axes)
+        });
+        for precision in [Precision::F64, Precision::F32] {
+            let tolerance = if precision == Precision::F64 { DOUBLE } else { SINGLE };
+            let tensor = |a: &ArrayD<f64>| Candle::cpu(precision).tensor(a).unwrap();
+            let turned = |(a, axes): &(ArrayD<f64>, Vec<usize>)| tensor(a).permute(axes).unwrap();
+            for left in [tensor(&x), turned(&turned_x)] {
+                for right in [tensor(&w), turned(&turned_w)] {
+                    let y = left.matmul(&right).unwrap().to_array().unwrap();
+                    assert_close(&format!("{rows} {terms} {columns}"), &y, &expected, tolerance);
+                }
+            }
+        }
+    }
+    let [x, y] =
+        [numbers(&[2, 3], 1), numbers(&[4, 2], 2)].map(|a| Candle::cpu(Precision::F64).tensor(&a).unwrap());
+    assert!(x.matmul(&y).unwrap_err().to_string().contains("expected as many columns as rows"));
+}
+
 /// `<transposed(y) - bias, x> = <y, conv(x)>` in every part of `x` and `y`.
 #[test]
 fn transposed_convolution_is_the_adjoint_of_the_definition() {
@@ -393,7 +475,19 @@ fn one_thread_and_two_give_the_same_bits() {
 
 #[test]
 fn a_row_alone_gives_the_same_bits_as_in_a_batch() {
-    let batched = ["plain", "same", "stride", "groups", "depthwise", "many tiles", "linear", "batch norm"];
+    let batched = [
+        "plain",
+        "same",
+        "stride",
+        "groups",
+        "depthwise",
+        "many tiles",
+        "volume",
+        "linear",
+        "linear, rank 3",
+        "batch norm",
+        "layer norm",
+    ];
     let batched = |case: &Case| batched.contains(&case.name.trim_start_matches("transposed "));
     for mut case in all().into_iter().filter(batched) {
         case.inputs[0][0] = 13;
@@ -467,15 +561,15 @@ fn average_counts_padding_but_not_what_is_beyond_it() {
 #[test]
 fn what_is_not_there_is_refused() {
     let kernels = Candle::cpu(Precision::F32);
-    let conv = Conv { stride: vec![1; 3], padding: vec![(0, 0); 3], dilation: vec![1; 3], groups: 1 };
+    let conv = Conv { stride: vec![1; 4], padding: vec![(0, 0); 4], dilation: vec![1; 4], groups: 1 };
     assert_eq!(
         kernels.unsupported(&Op::Conv(conv.clone())).unwrap(),
-        "convolution along 3 spatial axes: expected 1 or 2"
+        "convolution along 4 spatial axes: expected 1 to 3"
     );
-    let transpose = ConvTranspose { conv, output_padding: vec![0; 3] };
+    let transpose = ConvTranspose { conv, output_padding: vec![0; 4] };
     assert_eq!(
         kernels.unsupported(&Op::ConvTranspose(transpose)).unwrap(),
-        "transposed convolution along 3 spatial axes: expected 1 or 2"
+        "transposed convolution along 4 spatial axes: expected 1 to 3"
     );
     // An error of candle's own arrives as one line.
     let (a, b) = (numbers(&[2, 3], 0), numbers(&[4, 5], 1));

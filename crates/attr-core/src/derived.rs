@@ -2,7 +2,7 @@
 //!
 //! An adapter's [`Kernels`] hand over to [`forward`] and [`vjp`] what they have no faster way for. Both use the
 //! operations that every [`Tensor`] has, and the adapter's own kernels of the simpler kinds [`Op::Where`],
-//! [`Op::Compare`], [`Op::Gather`] and [`Op::Activation`]. Which kinds those are: [`has_forward`], [`has_vjp`].
+//! [`Op::Compare`], [`Op::Gather`], [`Op::Softmax`] and [`Op::Activation`]. Which kinds those are: [`has_forward`], [`has_vjp`].
 
 use ndarray::{ArrayD, IxDyn};
 
@@ -72,7 +72,7 @@ pub fn forward<K: Kernels>(
         }
         Op::Norm { axes, keep } => x.square()?.sum(axes)?.sqrt()?.reshape(&reduced(&x.dims(), axes, *keep)),
         Op::MatMul => x.matmul(inputs[1]),
-        Op::Attention { scale } => attention_weights(inputs, *scale)?.matmul(inputs[2]),
+        Op::Attention { scale } => attention_weights(kernels, inputs, *scale)?.matmul(inputs[2]),
         Op::Expand { shape } => {
             let dims = expanded(shape, inputs);
             let front = vec![1; dims.len() - x.dims().len()];
@@ -84,6 +84,9 @@ pub fn forward<K: Kernels>(
 
 /// The cotangents of a layer that [`has_vjp`] knows, as [`Kernels::vjp`].
 pub fn vjp<K: Kernels>(kernels: &K, op: &Op, call: Vjp<'_, K::Tensor>) -> Result<Vec<Option<K::Tensor>>> {
+    if let Op::Attention { scale } = op {
+        return attention_back(kernels, *scale, &call);
+    }
     let each = |slot: usize| call.wanted[slot].then(|| cotangent(kernels, op, &call, slot)).transpose();
     (0..call.wanted.len()).map(each).collect()
 }
@@ -123,10 +126,6 @@ fn cotangent<K: Kernels>(kernels: &K, op: &Op, call: &Vjp<'_, K::Tensor>, slot: 
         }
         Op::MatMul if slot == 0 => sum_to(&c.matmul(&transposed(input(1))?)?, dims)?,
         Op::MatMul => sum_to(&transposed(input(0))?.matmul(c)?, dims)?,
-        Op::Attention { scale } => {
-            let inputs: Vec<_> = (0..call.inputs.len()).map(input).collect();
-            sum_to(&attention_back(&inputs, *scale, c, slot)?, dims)?
-        }
         Op::Power if slot == 0 => {
             let (a, b) = (input(0), input(1));
             let lower = kernels.forward(&Op::Power, &[a, &b.affine(1.0, -1.0)?], &[])?;
@@ -296,31 +295,47 @@ fn transposed<T: Tensor>(x: &T) -> Result<T> {
 }
 
 /// How much each query attends to each key.
-fn attention_weights<T: Tensor>(inputs: &[&T], scale: f64) -> Result<T> {
+fn attention_weights<K: Kernels>(kernels: &K, inputs: &[&K::Tensor], scale: f64) -> Result<K::Tensor> {
     let mut scores = inputs[0].scale(scale)?.matmul(&transposed(inputs[1])?)?;
     if let Some(mask) = inputs.get(3) {
         scores = scores.add(mask)?;
     }
-    let last = scores.dims().len() - 1;
-    let exps = scores.sub(&scores.max(last)?)?.exp()?;
-    exps.div(&exps.sum(&[last])?)
+    kernels.forward(&Op::Softmax { axis: scores.dims().len() - 1 }, &[&scores], &[])
 }
 
-/// The cotangent of the queries, keys, values or mask.
-fn attention_back<T: Tensor>(inputs: &[&T], scale: f64, c: &T, slot: usize) -> Result<T> {
-    let weights = attention_weights(inputs, scale)?;
-    if slot == 2 {
-        return transposed(&weights)?.matmul(c);
-    }
-    let above = c.matmul(&transposed(inputs[2])?)?;
-    let weighted = above.mul(&weights)?;
-    let last = weights.dims().len() - 1;
-    let scores = weighted.sub(&weights.mul(&weighted.sum(&[last])?)?)?;
-    match slot {
-        0 => scores.matmul(inputs[1])?.scale(scale),
-        1 => transposed(&scores)?.matmul(inputs[0])?.scale(scale),
-        _ => Ok(scores),
-    }
+/// The cotangents of the queries, keys, values and mask.
+fn attention_back<K: Kernels>(
+    kernels: &K,
+    scale: f64,
+    call: &Vjp<'_, K::Tensor>,
+) -> Result<Vec<Option<K::Tensor>>> {
+    let kept = call.inputs.iter().map(|input| input.expect("BUG: an input was not kept for the way back"));
+    let inputs: Vec<_> = kept.collect();
+    let weights = attention_weights(kernels, &inputs, scale)?;
+    let scores = if call.wanted.iter().enumerate().any(|(slot, &wanted)| wanted && slot != 2) {
+        let through_softmax = Vjp {
+            inputs: &[None],
+            input_dims: &[weights.dims()],
+            output: Some(&weights),
+            params: &[],
+            cotangent: &call.cotangent.matmul(&transposed(inputs[2])?)?,
+            wanted: &[true],
+        };
+        kernels.vjp(&Op::Softmax { axis: weights.dims().len() - 1 }, through_softmax)?.pop().flatten()
+    } else {
+        None
+    };
+    let scores = || scores.as_ref().expect("BUG: a softmax without a cotangent");
+    let back = |slot: usize| {
+        let cotangent = match slot {
+            0 => scores().matmul(inputs[1])?.scale(scale)?,
+            1 => transposed(scores())?.matmul(inputs[0])?.scale(scale)?,
+            2 => transposed(&weights)?.matmul(call.cotangent)?,
+            _ => sum_to(scores(), &call.input_dims[slot])?,
+        };
+        Ok(cotangent)
+    };
+    (0..inputs.len()).map(|slot| call.wanted[slot].then(|| back(slot)).transpose()).collect()
 }
 
 /// The lengths of an expanded value.

@@ -27,14 +27,14 @@ pub(crate) fn visit_points<M: ModelWrapper>(
 ) -> Result<()> {
     let rows = question.rows();
     let total = rows * points.weights.len();
-    let mut chunk = question.run.chunk_rows(question.model.row_bytes(), total)?;
-    if chunk > rows {
-        chunk -= chunk % rows;
-    }
+    let most = question.run.chunk_rows(question.model.row_bytes(), total)?;
+    // Whole points where there is room for some, in chunks that are as even as can be.
+    let unit = if most > rows { rows } else { 1 };
+    let (units, chunks) = (total / unit, (total / unit).div_ceil(most / unit));
+    let start = |chunk: usize| chunk * units / chunks * unit;
     let mut waiting: Vec<[Vec<M::Tensor>; 2]> = Vec::new();
     let mut made: Option<(usize, Vec<M::Tensor>)> = None;
-    for start in (0..total).step_by(chunk) {
-        let end = total.min(start + chunk);
+    for (start, end) in (0..chunks).map(|chunk| (start(chunk), start(chunk + 1))) {
         let (mut inputs, mut replaced) = (Vec::new(), Vec::new());
         for (point, first, len) in spans(start, end, rows) {
             let values = match made.take() {

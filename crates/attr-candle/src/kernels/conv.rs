@@ -1,7 +1,10 @@
-//! Convolution along one or two spatial axes, the cotangent of its input, and the transposes of both.
+//! Convolution, the cotangent of its input, and the transposes of both.
+//!
+//! One or two spatial axes are a [`TapSum`]; three come down to two in [`depth`].
 
 use attr_core::{Conv, ConvTranspose};
 
+use super::depth;
 use super::host::{HostOp, View};
 use super::raw::Real;
 use super::taps::{Pass, Tap, TapSum, WeightStrides};
@@ -44,9 +47,7 @@ impl HostOp<2> for Backward<'_> {
     }
 
     fn run<T: Real>(&self, [cotangent, weight]: [View<'_, T>; 2]) -> (Vec<T>, Vec<usize>) {
-        let shape = Geometry::new(self.0, self.1, weight.dims);
-        let data = shape.backward(cotangent.dims).run(cotangent.data, weight.data, None);
-        (data, self.1.to_vec())
+        (transpose(self.0, cotangent, weight, None, self.1), self.1.to_vec())
     }
 }
 
@@ -77,9 +78,7 @@ impl HostOp<2> for TransposedBackward<'_> {
 
     fn run<T: Real>(&self, [cotangent, weight]: [View<'_, T>; 2]) -> (Vec<T>, Vec<usize>) {
         // Output padding larger than a stride has room for more windows than the input has entries.
-        let windows = two(&self.1[2..], 1);
-        let sum = Geometry::new(self.0, cotangent.dims, weight.dims).forward(windows);
-        (sum.run(cotangent.data, weight.data, None), self.1.to_vec())
+        (correlate(self.0, cotangent, weight, None, &self.1[2..]), self.1.to_vec())
     }
 }
 
@@ -89,25 +88,56 @@ fn forward<T: Real>(
     weight: View<'_, T>,
     bias: Option<&[T]>,
 ) -> (Vec<T>, Vec<usize>) {
-    let shape = Geometry::new(conv, x.dims, weight.dims);
-    let sum = shape.forward(shape.windows());
-    let spatial = &sum.target_size[2 - (x.dims.len() - 2)..];
-    let dims = [&[x.dims[0], weight.dims[0]], spatial].concat();
-    (sum.run(x.data, weight.data, bias), dims)
+    let windows = |i: usize| {
+        let extent = (weight.dims[i + 2] - 1) * conv.dilation[i] + 1;
+        (x.dims[i + 2] + conv.padding[i].0 + conv.padding[i].1 - extent) / conv.stride[i] + 1
+    };
+    let out: Vec<_> = (0..x.dims.len() - 2).map(windows).collect();
+    let dims = [&[x.dims[0], weight.dims[0]], &out[..]].concat();
+    (correlate(conv, x, weight, bias, &out), dims)
 }
 
 /// What the convolution would give as its input's cotangent, with a bias.
 fn transposed<T: Real>(
-    transpose: &ConvTranspose,
+    layer: &ConvTranspose,
     x: View<'_, T>,
     weight: View<'_, T>,
     bias: Option<&[T]>,
 ) -> (Vec<T>, Vec<usize>) {
-    let conv = &transpose.conv;
+    let conv = &layer.conv;
     let mut dims = vec![x.dims[0], weight.dims[1] * conv.groups];
-    dims.extend((2..x.dims.len()).map(|i| transpose.entries(i - 2, x.dims[i], weight.dims[i])));
-    let sum = Geometry::new(conv, &dims, weight.dims).backward(x.dims);
-    (sum.run(x.data, weight.data, bias), dims)
+    dims.extend((2..x.dims.len()).map(|i| layer.entries(i - 2, x.dims[i], weight.dims[i])));
+    (transpose(conv, x, weight, bias, &dims), dims)
+}
+
+/// The first windows of a convolution, so many along each axis.
+pub(super) fn correlate<T: Real>(
+    conv: &Conv,
+    x: View<'_, T>,
+    weight: View<'_, T>,
+    bias: Option<&[T]>,
+    out: &[usize],
+) -> Vec<T> {
+    if out.len() == 3 {
+        return depth::correlate(conv, x, weight, bias, out);
+    }
+    Geometry::new(conv, x.dims, weight.dims).forward(two(out, 1)).run(x.data, weight.data, bias)
+}
+
+/// The transpose of a convolution as a linear map, with a bias: what has these lengths, from what is given for the
+/// convolution's output.
+pub(super) fn transpose<T: Real>(
+    conv: &Conv,
+    cotangent: View<'_, T>,
+    weight: View<'_, T>,
+    bias: Option<&[T]>,
+    dims: &[usize],
+) -> Vec<T> {
+    if dims.len() == 5 {
+        return depth::transpose(conv, cotangent, weight, bias, dims);
+    }
+    let sum = Geometry::new(conv, dims, weight.dims).backward(cotangent.dims);
+    sum.run(cotangent.data, weight.data, bias)
 }
 
 /// A convolution with two spatial axes; where there is one, it is the second of them.
@@ -141,13 +171,6 @@ impl Geometry {
 
     fn weights(&self) -> usize {
         self.kernel[0] * self.kernel[1]
-    }
-
-    fn windows(&self) -> [usize; 2] {
-        [0, 1].map(|i| {
-            let extent = (self.kernel[i] - 1) * self.dilation[i] + 1;
-            (self.size[i] + self.padding[i].0 + self.padding[i].1 - extent) / self.stride[i] + 1
-        })
     }
 
     /// The first windows, so many along each axis.

@@ -1,10 +1,13 @@
 //! `x W^T + b` over the last axis, and the cotangent of `x`.
 //!
-//! With few rows the time goes into reading the weights: each is read once for all rows.
+//! With few rows the time goes into reading the weights: each is read once for all rows. Where a value has more than
+//! two axes there are many rows, and the layer is a matrix product ([`multiply`]). The number of axes decides, since
+//! the number of rows must not change a bit of any result.
 
 use rayon::prelude::*;
 
 use super::host::{HostOp, View};
+use super::product::{Factor, multiply};
 use super::raw::Real;
 use super::scratch;
 
@@ -62,6 +65,12 @@ fn with_last(dims: &[usize], last: usize) -> Vec<usize> {
 fn forward<T: Real>(x: View<'_, T>, weight: View<'_, T>, bias: Option<&[T]>) -> (Vec<T>, Vec<usize>) {
     let (outs, ins) = (weight.dims[0], weight.dims[1]);
     let rows: usize = x.dims[..x.dims.len() - 1].iter().product();
+    if x.dims.len() > 2 {
+        let x_factor = Factor { data: x.data, row: ins, column: 1 };
+        let transposed = Factor { data: weight.data, row: 1, column: ins };
+        let y = multiply([rows, ins, outs], &[(0, 0)], x_factor, transposed, bias);
+        return (y, with_last(x.dims, outs));
+    }
     let tiles = tiles(rows, ROWS, outs, OUTS);
     let parts: Vec<Vec<T>> = tiles
         .par_iter()
@@ -128,6 +137,12 @@ fn dots<'a, T: Real, const R: usize, const O: usize>(
 fn backward<T: Real>(cotangent: View<'_, T>, weight: View<'_, T>) -> (Vec<T>, Vec<usize>) {
     let (outs, ins) = (weight.dims[0], weight.dims[1]);
     let rows: usize = cotangent.dims[..cotangent.dims.len() - 1].iter().product();
+    if cotangent.dims.len() > 2 {
+        let left = Factor { data: cotangent.data, row: outs, column: 1 };
+        let right = Factor { data: weight.data, row: ins, column: 1 };
+        let y = multiply([rows, outs, ins], &[(0, 0)], left, right, None);
+        return (y, with_last(cotangent.dims, ins));
+    }
     let tiles = tiles(rows, ROWS, ins, INS);
     let parts: Vec<Vec<T>> =
         tiles.par_iter().map(|tile| backward_tile(tile, cotangent.data, weight.data, outs, ins)).collect();

@@ -1,4 +1,7 @@
-//! Maxima and means of windows along one or two spatial axes, and their cotangents.
+//! Maxima and means of windows, and their cotangents.
+//!
+//! Windows along three axes are taken in two steps: in each plane, then along the first axis, of which each row is
+//! a plane. The first of equal maxima is the first in the first of the planes that have it, so ties go as they should.
 
 use attr_core::Pool;
 use rayon::prelude::*;
@@ -24,6 +27,11 @@ impl HostOp<1> for Max<'_> {
     }
 
     fn run<T: Real>(&self, [x]: [View<'_, T>; 1]) -> (Vec<T>, Vec<usize>) {
+        if let Some([planes, depth]) = steps(self.0, x.dims) {
+            let (y, _) = Max(&planes.pool).run([planes.of(x.data)]);
+            let (y, _) = Max(&depth.pool).run([depth.of(&y)]);
+            return (y, out_dims(self.0, x.dims));
+        }
         let windows = Windows::new(self.0, x.dims);
         let mut y = vec![T::zero(); windows.planes * windows.out_len()];
         let planes = y.par_chunks_exact_mut(windows.out_len()).zip(x.data.par_chunks_exact(windows.len()));
@@ -39,7 +47,7 @@ impl HostOp<1> for Max<'_> {
                 });
             }
         });
-        (y, windows.out_dims(x.dims))
+        (y, out_dims(self.0, x.dims))
     }
 }
 
@@ -49,6 +57,12 @@ impl HostOp<2> for MaxBackward<'_> {
     }
 
     fn run<T: Real>(&self, [x, cotangent]: [View<'_, T>; 2]) -> (Vec<T>, Vec<usize>) {
+        if let Some([planes, depth]) = steps(self.0, x.dims) {
+            let (y, _) = Max(&planes.pool).run([planes.of(x.data)]);
+            let (c, _) = MaxBackward(&depth.pool).run([depth.of(&y), cotangent]);
+            let (c, _) = MaxBackward(&planes.pool).run([planes.of(x.data), depth.of(&c)]);
+            return (c, x.dims.to_vec());
+        }
         let windows = Windows::new(self.0, x.dims);
         let mut y = vec![T::zero(); x.data.len()];
         let planes = y.par_chunks_exact_mut(windows.len()).zip(x.data.par_chunks_exact(windows.len()));
@@ -87,6 +101,11 @@ impl HostOp<1> for Average<'_> {
     }
 
     fn run<T: Real>(&self, [x]: [View<'_, T>; 1]) -> (Vec<T>, Vec<usize>) {
+        if let Some([planes, depth]) = steps(self.0, x.dims) {
+            let (y, _) = Average(&planes.pool, self.1).run([planes.of(x.data)]);
+            let (y, _) = Average(&depth.pool, self.1).run([depth.of(&y)]);
+            return (y, out_dims(self.0, x.dims));
+        }
         let windows = Windows::new(self.0, x.dims);
         let (rows, columns) = (windows.spans(0, self.1), windows.spans(1, self.1));
         let mut y = vec![T::zero(); windows.planes * windows.out_len()];
@@ -104,7 +123,7 @@ impl HostOp<1> for Average<'_> {
                 }
             }
         });
-        (y, windows.out_dims(x.dims))
+        (y, out_dims(self.0, x.dims))
     }
 }
 
@@ -114,6 +133,11 @@ impl HostOp<1> for AverageBackward<'_> {
     }
 
     fn run<T: Real>(&self, [cotangent]: [View<'_, T>; 1]) -> (Vec<T>, Vec<usize>) {
+        if let Some([planes, depth]) = steps(self.0, self.2) {
+            let (c, _) = AverageBackward(&depth.pool, self.1, &depth.dims).run([cotangent]);
+            let (c, _) = AverageBackward(&planes.pool, self.1, &planes.dims).run([depth.of(&c)]);
+            return (c, self.2.to_vec());
+        }
         let windows = Windows::new(self.0, self.2);
         let (rows, columns) = (windows.spans(0, self.1), windows.spans(1, self.1));
         let mut y = vec![T::zero(); windows.planes * windows.len()];
@@ -135,6 +159,48 @@ impl HostOp<1> for AverageBackward<'_> {
 
 fn count<T: Real>(n: usize) -> T {
     T::from(n).expect("BUG: a count is a number")
+}
+
+/// The lengths of what a pooling layer gives.
+fn out_dims(pool: &Pool, x: &[usize]) -> Vec<usize> {
+    let windows = x[2..].iter().enumerate().map(|(axis, &size)| pool.windows(axis, size));
+    x[..2].iter().copied().chain(windows).collect()
+}
+
+/// Windows along two axes, and the lengths of the value that they are over.
+struct Step {
+    pool: Pool,
+    dims: [usize; 4],
+}
+
+impl Step {
+    fn of<'a, T>(&'a self, data: &'a [T]) -> View<'a, T> {
+        View { data, dims: &self.dims }
+    }
+}
+
+/// Windows along three axes in two steps; `None` for fewer axes.
+fn steps(pool: &Pool, x: &[usize]) -> Option<[Step; 2]> {
+    let &[rows, channels, depth, height, width] = x else { return None };
+    let planes = Pool {
+        kernel: pool.kernel[1..].to_vec(),
+        stride: pool.stride[1..].to_vec(),
+        padding: pool.padding[1..].to_vec(),
+        dilation: pool.dilation[1..].to_vec(),
+        ceil: pool.ceil,
+    };
+    let along = Pool {
+        kernel: vec![pool.kernel[0], 1],
+        stride: vec![pool.stride[0], 1],
+        padding: vec![pool.padding[0], (0, 0)],
+        dilation: vec![pool.dilation[0], 1],
+        ceil: pool.ceil,
+    };
+    let plane = planes.windows(0, height) * planes.windows(1, width);
+    Some([
+        Step { pool: planes, dims: [rows, channels * depth, height, width] },
+        Step { pool: along, dims: [rows, channels, depth, plane] },
+    ])
 }
 
 /// Windows over planes with two spatial axes; where there is one, it is the second of them.
@@ -161,26 +227,20 @@ impl Windows {
         let axes = x.len() - 2;
         let two =
             |values: &[usize], missing| if axes == 1 { [missing, values[0]] } else { [values[0], values[1]] };
-        let mut windows = Windows {
+        let size = two(&x[2..], 1);
+        Windows {
             planes: x[0] * x[1],
-            size: two(&x[2..], 1),
-            out: [0; 2],
+            size,
+            out: if axes == 1 {
+                [1, pool.windows(0, size[1])]
+            } else {
+                [0, 1].map(|i| pool.windows(i, size[i]))
+            },
             kernel: two(&pool.kernel, 1),
             stride: two(&pool.stride, 1),
             dilation: two(&pool.dilation, 1),
             padding: if axes == 1 { [(0, 0), pool.padding[0]] } else { [pool.padding[0], pool.padding[1]] },
-        };
-        windows.out = [0, 1].map(|i| {
-            let extent = (windows.kernel[i] - 1) * windows.dilation[i] + 1;
-            let free = windows.padded(i) - extent;
-            let count =
-                if pool.ceil { free.div_ceil(windows.stride[i]) } else { free / windows.stride[i] } + 1;
-            // As frameworks do, a window that would begin in the padding behind the value is left out.
-            let beyond =
-                pool.ceil && (count - 1) * windows.stride[i] >= windows.size[i] + windows.padding[i].0;
-            count - usize::from(beyond)
-        });
-        windows
+        }
     }
 
     fn padded(&self, axis: usize) -> usize {
@@ -193,10 +253,6 @@ impl Windows {
 
     fn out_len(&self) -> usize {
         self.out[0] * self.out[1]
-    }
-
-    fn out_dims(&self, x: &[usize]) -> Vec<usize> {
-        [&x[..2], &self.out[2 - (x.len() - 2)..]].concat()
     }
 
     /// The windows along an axis. Where padding counts, what reaches beyond it does not.

@@ -1,9 +1,10 @@
-//! The two innermost loops, in vector instructions chosen at run time: the only unsafe code of this crate.
+//! The innermost loops, in vector instructions chosen at run time: the only unsafe code of this crate.
 //!
 //! [`Real::panel`] is the product of a few weights with a panel of neighbouring values, found through a
 //! table of offsets; convolutions and the way back through a linear layer are made of it. [`Real::dots`]
 //! is a small block of dot products, of which the way forward through a linear layer is made. Each result
-//! is summed in an order that depends on nothing but the number of terms.
+//! is summed in an order that depends on nothing but the number of terms. [`each`] is a [`Smooth`] function of each
+//! number of a slice.
 //!
 //! Memory is only reached through slices with checked bounds: one check in sixteen products costs nothing.
 //! What is unsafe is to see an array as the vectors it consists of, and to call what is compiled for
@@ -13,6 +14,8 @@
 
 use candle_core::{CpuStorage, WithDType};
 use num_traits::Float;
+
+use super::smooth::Smooth;
 
 /// The numbers kernels are written for: `f32` and `f64`.
 pub(crate) trait Real: Float + WithDType + Default + std::ops::AddAssign + std::iter::Sum {
@@ -26,10 +29,50 @@ pub(crate) trait Real: Float + WithDType + Default + std::ops::AddAssign + std::
     /// `y[r][o] += sum over i of x[r][i] * w[o][i]`, all rows being of the same length.
     fn dots<const R: usize, const O: usize>(x: [&[Self]; R], w: [&[Self]; O], y: &mut [[Self; O]; R]);
 
+    /// In double precision.
+    fn wide(self) -> f64;
+
+    /// The nearest to a number in double precision.
+    fn narrow(x: f64) -> Self;
+
     /// Its numbers, if it is the storage's kind.
     fn slice(storage: &CpuStorage) -> Option<&[Self]> {
         storage.as_slice().ok()
     }
+}
+
+/// A function of each number, formed in double precision.
+pub(crate) fn each<F: Smooth, T: Real>(x: &[T], y: &mut [T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has these instructions.
+            return unsafe { each_avx512::<F, T>(x, y) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has these instructions.
+            return unsafe { each_avx2::<F, T>(x, y) };
+        }
+    }
+    each_portable::<F, T>(x, y);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn each_avx512<F: Smooth, T: Real>(x: &[T], y: &mut [T]) {
+    each_portable::<F, T>(x, y);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn each_avx2<F: Smooth, T: Real>(x: &[T], y: &mut [T]) {
+    each_portable::<F, T>(x, y);
+}
+
+/// Compiled for the instructions of the function that it is part of.
+#[inline(always)]
+fn each_portable<F: Smooth, T: Real>(x: &[T], y: &mut [T]) {
+    y.iter_mut().zip(x).for_each(|(y, &x)| *y = T::narrow(F::at(x.wide())));
 }
 
 /// The sum of a vector's lanes, by halves.
@@ -238,6 +281,16 @@ macro_rules! real {
     ($t:ty, $panel:literal, $avx512:ident, $avx2:ident) => {
         impl Real for $t {
             const PANEL: usize = $panel;
+
+            #[inline(always)]
+            fn wide(self) -> f64 {
+                self.into()
+            }
+
+            #[inline(always)]
+            fn narrow(x: f64) -> Self {
+                x as $t
+            }
 
             fn panel<const NR: usize>(a: &[Self], offsets: &[usize], b: &[Self], c: &mut [Self]) {
                 #[cfg(target_arch = "x86_64")]

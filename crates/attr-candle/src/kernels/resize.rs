@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::host::{HostOp, View};
 use super::raw::Real;
 
-/// One or two spatial axes at a new size.
+/// Spatial axes at a new size.
 pub(crate) struct Forward<'a>(pub(crate) &'a Resize);
 
 /// The cotangent of the input of [`Forward`], of these lengths.
@@ -18,10 +18,10 @@ impl HostOp<1> for Forward<'_> {
     }
 
     fn run<T: Real>(&self, [x]: [View<'_, T>; 1]) -> (Vec<T>, Vec<usize>) {
-        let grid = Grid::new(self.0, x.dims);
-        let mut y = vec![T::zero(); x.dims[0] * x.dims[1] * grid.new_len()];
-        let planes = y.par_chunks_exact_mut(grid.new_len()).zip(x.data.par_chunks_exact(grid.old_len()));
-        planes.for_each(|(y, x)| grid.each(|new, old, weight: T| y[new] += x[old] * weight));
+        let [first, rest @ ..] = &Grid::steps(self.0, x.dims)[..] else {
+            panic!("BUG: a resize without axes")
+        };
+        let y = rest.iter().fold(first.forward(x.data), |y, grid| grid.forward(&y));
         (y, [&x.dims[..2], &self.0.size].concat())
     }
 }
@@ -32,35 +32,56 @@ impl HostOp<1> for Backward<'_> {
     }
 
     fn run<T: Real>(&self, [cotangent]: [View<'_, T>; 1]) -> (Vec<T>, Vec<usize>) {
-        let grid = Grid::new(self.0, self.1);
-        let mut y = vec![T::zero(); self.1.iter().product()];
-        let planes =
-            y.par_chunks_exact_mut(grid.old_len()).zip(cotangent.data.par_chunks_exact(grid.new_len()));
-        planes.for_each(|(y, cotangent)| grid.each(|new, old, weight: T| y[old] += cotangent[new] * weight));
-        (y, self.1.to_vec())
+        let [rest @ .., last] = &Grid::steps(self.0, self.1)[..] else {
+            panic!("BUG: a resize without axes")
+        };
+        let c = rest.iter().rev().fold(last.backward(cotangent.data), |c, grid| grid.backward(&c));
+        (c, self.1.to_vec())
     }
 }
 
 type Taps = Vec<Vec<(usize, f64)>>;
 
-/// The taps of two spatial axes; where there is one, it is the second of them.
+/// The taps of two axes of every plane.
 struct Grid {
+    planes: usize,
     rows: Taps,
     columns: Taps,
     old: [usize; 2],
 }
 
 impl Grid {
-    fn new(resize: &Resize, x: &[usize]) -> Self {
-        match *x {
-            [_, _, columns] => {
-                Grid { rows: vec![vec![(0, 1.0)]], columns: resize.taps(0, columns), old: [1, columns] }
-            }
-            [_, _, rows, columns] => {
-                Grid { rows: resize.taps(0, rows), columns: resize.taps(1, columns), old: [rows, columns] }
+    /// Three spatial axes are two steps: each plane, then the first axis with planes for rows.
+    fn steps(resize: &Resize, x: &[usize]) -> Vec<Grid> {
+        let taps = |axis: usize| resize.taps(axis, x[axis + 2]);
+        let same = |len: usize| (0..len).map(|entry| vec![(entry, 1.0)]).collect();
+        let planes = x[0] * x[1];
+        match x[2..] {
+            [columns] => vec![Grid { planes, rows: same(1), columns: taps(0), old: [1, columns] }],
+            [rows, columns] => vec![Grid { planes, rows: taps(0), columns: taps(1), old: [rows, columns] }],
+            [depth, rows, columns] => {
+                let plane = resize.size[1] * resize.size[2];
+                vec![
+                    Grid { planes: planes * depth, rows: taps(1), columns: taps(2), old: [rows, columns] },
+                    Grid { planes, rows: taps(0), columns: same(plane), old: [depth, plane] },
+                ]
             }
             _ => panic!("BUG: a resize of {} axes", x.len()),
         }
+    }
+
+    fn forward<T: Real>(&self, x: &[T]) -> Vec<T> {
+        let mut y = vec![T::zero(); self.planes * self.new_len()];
+        let planes = y.par_chunks_exact_mut(self.new_len()).zip(x.par_chunks_exact(self.old_len()));
+        planes.for_each(|(y, x)| self.each(|new, old, weight: T| y[new] += x[old] * weight));
+        y
+    }
+
+    fn backward<T: Real>(&self, cotangent: &[T]) -> Vec<T> {
+        let mut y = vec![T::zero(); self.planes * self.old_len()];
+        let planes = y.par_chunks_exact_mut(self.old_len()).zip(cotangent.par_chunks_exact(self.new_len()));
+        planes.for_each(|(y, cotangent)| self.each(|new, old, weight: T| y[old] += cotangent[new] * weight));
+        y
     }
 
     fn old_len(&self) -> usize {

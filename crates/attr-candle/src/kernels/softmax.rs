@@ -3,7 +3,9 @@
 use rayon::prelude::*;
 
 use super::host::{HostOp, View};
-use super::raw::Real;
+use super::raw::{Real, each};
+use super::reduce::{largest, total};
+use super::smooth::Exp;
 
 /// Softmax along an axis, or its logarithm if the flag is set.
 pub(crate) struct Forward {
@@ -28,6 +30,13 @@ impl HostOp<1> for Forward {
         let blocks =
             y.par_chunks_exact_mut((len * inner).max(1)).zip(x.data.par_chunks_exact((len * inner).max(1)));
         blocks.for_each(|(y, x)| {
+            if inner == 1 && !self.log {
+                let most = largest(x);
+                let shifted: Vec<_> = x.iter().map(|&x| x - most).collect();
+                each::<Exp, T>(&shifted, y);
+                let sum = T::narrow(total(y));
+                return y.iter_mut().for_each(|y| *y = *y / sum);
+            }
             for at in 0..inner {
                 let line = || x[at..].iter().step_by(inner).copied();
                 let most = line().fold(T::neg_infinity(), num_traits::Float::max);
@@ -53,6 +62,12 @@ impl HostOp<2> for Backward {
         let mut y = vec![T::zero(); output.data.len()];
         let blocks = output.data.par_chunks_exact(block).zip(cotangent.data.par_chunks_exact(block));
         y.par_chunks_exact_mut(block).zip(blocks).for_each(|(y, (output, cotangent))| {
+            if inner == 1 && !self.log {
+                y.iter_mut().zip(output.iter().zip(cotangent)).for_each(|(y, (&s, &c))| *y = s * c);
+                let sum = T::narrow(total(y));
+                let terms = output.iter().zip(cotangent);
+                return y.iter_mut().zip(terms).for_each(|(y, (&s, &c))| *y = s * (c - sum));
+            }
             for at in 0..inner {
                 let line = || {
                     let cotangents = cotangent[at..].iter().step_by(inner).copied();

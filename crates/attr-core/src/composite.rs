@@ -1,7 +1,8 @@
 //! Composites: which layers are dealt with by which rule.
 //!
 //! A composite is a table; the first row that names a layer counts. What no row names is dealt with by the base
-//! table: weighted layers and sums by epsilon, max pooling by winner takes all, functions of each element by pass.
+//! table: weighted layers and sums by epsilon, max pooling and other maxima by winner takes all, functions of each
+//! element by pass, layer norm and group norm by epsilon with the deviation that they divide by held.
 //! A batch norm behind a convolution or linear layer is folded into it, if no row names it; elsewhere it is a weighted
 //! layer of its own.
 //!
@@ -113,6 +114,17 @@ impl Composite {
             innvestigate_deep_taylor,
         ),
         ("nn-interpretability", "nn_interpretability's mixture", nn_interpretability),
+        ("attn-lrp", "AttnLRP, by epsilon", || attn_lrp().with(Layers::Weighted, Rule::epsilon(EPSILON))),
+        ("attn-lrp-gamma", "AttnLRP, by gamma 0.25 on convolutions and 0.05 on linear layers", || {
+            let composite = attn_lrp().with(Layers::Convolutions, Rule::Gamma { gamma: 0.25 });
+            composite.with(Layers::Dense, Rule::Gamma { gamma: 0.05 })
+        }),
+        ("cp-lrp", "conservative propagation: as AttnLRP, with the weights of attention held", || {
+            let held = (Layers::Kind("attention".into()), Rule::Values { epsilon: EPSILON });
+            let mut composite = attn_lrp().with(Layers::Weighted, Rule::epsilon(EPSILON));
+            composite.rows.insert(0, held);
+            composite
+        }),
     ];
 
     /// One rule for all weighted layers.
@@ -208,11 +220,24 @@ fn nn_interpretability() -> Composite {
         .with(Layers::Kind("max pooling".into()), Rule::Spread)
 }
 
+/// Softmax by its Taylor expansion, and half to each factor of a product of computed values. Functions of each element
+/// and norms are as everywhere: what they do to a value's size passes relevance on (Achtibat et al. 2024, eq. 9 and
+/// proposition 3.4).
+fn attn_lrp() -> Composite {
+    let composite = Composite::default().with(Layers::Kind("softmax".into()), Rule::Taylor);
+    let kinds = ["matrix product", "multiply", "attention"];
+    kinds.into_iter().fold(composite, |composite, kind| {
+        composite.with(Layers::Kind(kind.into()), Rule::Uniform { epsilon: EPSILON })
+    })
+}
+
 /// The rule of a kind of layer that no row names; none where there is none.
 fn base(op: &Op) -> Option<Rule> {
     match op {
-        Op::Activation(_) | Op::Softmax { .. } | Op::LogSoftmax { .. } => Some(Rule::Pass),
-        Op::MaxPool(_) => Some(Rule::Gradient),
+        Op::Activation(_) | Op::PRelu | Op::Softmax { .. } | Op::LogSoftmax { .. } => Some(Rule::Pass),
+        Op::MaxPool(_) | Op::Max { .. } | Op::Min { .. } | Op::Maximum | Op::Minimum | Op::Compare(_) => {
+            Some(Rule::Gradient)
+        }
         _ => Some(Rule::epsilon(EPSILON)),
     }
 }

@@ -195,7 +195,8 @@ impl Graph {
             At::Output => self.outputs().to_vec(),
             At::Logits => vec![self.logits(self.outputs()[0])],
             At::Layer(name) => {
-                vec![self.find(name).map_or_else(|| find_among(name, &self.names()), Ok)?]
+                let found = || self.no_part(name).and_then(|()| find_among(name, &self.names()));
+                vec![self.find(name).map_or_else(found, Ok)?]
             }
             At::Index(index) if *index < self.nodes().len() => vec![*index],
             At::Index(index) => {
@@ -220,6 +221,20 @@ impl Graph {
         own.chain(others).collect()
     }
 
+    /// That no layer which has become part of another is meant by a name.
+    fn no_part(&self, name: &str) -> Result<()> {
+        let mut parts: Vec<_> =
+            self.parts().filter(|(full, _)| *full == name || is_end(name, full)).collect();
+        parts.sort_unstable();
+        let Some((full, id)) = parts.first() else { return Ok(()) };
+        let (whole, kind) = (&self.node(*id).name, self.node(*id).op.kind());
+        let hint = format!(
+            "{full:?} is part of layer {whole:?} ({kind}); read the network without recognising or folding layers \
+             to cut there"
+        );
+        Err(Error::UnknownLayer { wanted: format!("{name:?}"), hint })
+    }
+
     /// The layer whose value is seen at a port.
     pub(crate) fn source(&self, port: Port) -> NodeId {
         match port {
@@ -227,6 +242,11 @@ impl Graph {
             Port::Edge(id, slot) => self.node(id).inputs[slot],
         }
     }
+}
+
+/// Whether this is the end of a name behind a `/` or `.`.
+fn is_end(end: &str, name: &str) -> bool {
+    name.strip_suffix(end).is_some_and(|rest| rest.ends_with(['/', '.'])) && !end.is_empty()
 }
 
 /// Which of these layers has this name, or is the only one whose name ends with it behind a `/` or `.`, or is the
@@ -244,12 +264,9 @@ fn find_among(name: &str, layers: &[(usize, &str)]) -> Result<usize> {
     if let Some((id, _)) = layers.iter().find(|(_, full)| *full == name) {
         return Ok(*id);
     }
-    let ends_with = |full: &str| {
-        full.strip_suffix(name).is_some_and(|rest| rest.ends_with(['/', '.'])) && !name.is_empty()
-    };
     let is_meant = |full: &str| match name.contains('*') {
         true => matches(name, full),
-        false => ends_with(full),
+        false => is_end(name, full),
     };
     // One name a layer: the first.
     let of = |is: &dyn Fn(&str) -> bool| {

@@ -6,6 +6,7 @@
 
 use ndarray::{ArrayD, IxDyn};
 
+use crate::bilinear::swapped;
 use crate::tensor::nonzero;
 use crate::{Activation, Comparison, Dim, Error, Kernels, Op, Result, Shape, Tensor, Vjp};
 
@@ -124,8 +125,8 @@ fn cotangent<K: Kernels>(kernels: &K, op: &Op, call: &Vjp<'_, K::Tensor>, slot: 
             let c = c.reshape(&norm.dims())?;
             input(0).mul(&c.div(&nonzero(&norm)?)?)?
         }
-        Op::MatMul if slot == 0 => sum_to(&c.matmul(&transposed(input(1))?)?, dims)?,
-        Op::MatMul => sum_to(&transposed(input(0))?.matmul(c)?, dims)?,
+        Op::MatMul if slot == 0 => sum_to(&c.matmul(&swapped(input(1))?)?, dims)?,
+        Op::MatMul => sum_to(&swapped(input(0))?.matmul(c)?, dims)?,
         Op::Power if slot == 0 => {
             let (a, b) = (input(0), input(1));
             let lower = kernels.forward(&Op::Power, &[a, &b.affine(1.0, -1.0)?], &[])?;
@@ -176,14 +177,14 @@ fn power<K: Kernels>(kernels: &K, x: &K::Tensor, exponent: f64) -> Result<K::Ten
 }
 
 /// Numbers with mean 0 and variance 1 over the axes from one on, and what they were divided by.
-struct Normalized<T> {
-    axes: Vec<usize>,
-    value: T,
-    deviation: T,
+pub(crate) struct Normalized<T> {
+    pub(crate) axes: Vec<usize>,
+    pub(crate) value: T,
+    pub(crate) deviation: T,
 }
 
 impl<T: Tensor> Normalized<T> {
-    fn over(x: &T, axis: usize, epsilon: f64) -> Result<Self> {
+    pub(crate) fn over(x: &T, axis: usize, epsilon: f64) -> Result<Self> {
         let axes: Vec<_> = (axis..x.dims().len()).collect();
         let centered = x.sub(&x.mean(&axes)?)?;
         let deviation = centered.square()?.mean(&axes)?.affine(1.0, epsilon)?.sqrt()?;
@@ -199,13 +200,13 @@ impl<T: Tensor> Normalized<T> {
 }
 
 /// `[B, C, ...]` as `[B, groups, all numbers of a group]`.
-fn in_groups<T: Tensor>(x: &T, groups: usize) -> Result<T> {
+pub(crate) fn in_groups<T: Tensor>(x: &T, groups: usize) -> Result<T> {
     let rows = x.rows();
     x.reshape(&[rows, groups, x.len() / (rows * groups).max(1)])
 }
 
 /// A number for each channel, in the shape that broadcasts to a value.
-fn by_channel<T: Tensor>(numbers: &T, like: &T) -> Result<T> {
+pub(crate) fn by_channel<T: Tensor>(numbers: &T, like: &T) -> Result<T> {
     let mut dims = vec![1; like.dims().len()];
     dims[1] = numbers.len();
     numbers.reshape(&dims)
@@ -286,17 +287,9 @@ impl Lanes {
     }
 }
 
-/// The last two axes swapped.
-fn transposed<T: Tensor>(x: &T) -> Result<T> {
-    let rank = x.dims().len();
-    let mut axes: Vec<_> = (0..rank).collect();
-    axes.swap(rank - 2, rank - 1);
-    x.permute(&axes)
-}
-
 /// How much each query attends to each key.
 fn attention_weights<K: Kernels>(kernels: &K, inputs: &[&K::Tensor], scale: f64) -> Result<K::Tensor> {
-    let mut scores = inputs[0].scale(scale)?.matmul(&transposed(inputs[1])?)?;
+    let mut scores = inputs[0].scale(scale)?.matmul(&swapped(inputs[1])?)?;
     if let Some(mask) = inputs.get(3) {
         scores = scores.add(mask)?;
     }
@@ -318,7 +311,7 @@ fn attention_back<K: Kernels>(
             input_dims: &[weights.dims()],
             output: Some(&weights),
             params: &[],
-            cotangent: &call.cotangent.matmul(&transposed(inputs[2])?)?,
+            cotangent: &call.cotangent.matmul(&swapped(inputs[2])?)?,
             wanted: &[true],
         };
         kernels.vjp(&Op::Softmax { axis: weights.dims().len() - 1 }, through_softmax)?.pop().flatten()
@@ -329,8 +322,8 @@ fn attention_back<K: Kernels>(
     let back = |slot: usize| {
         let cotangent = match slot {
             0 => scores().matmul(inputs[1])?.scale(scale)?,
-            1 => transposed(scores())?.matmul(inputs[0])?.scale(scale)?,
-            2 => transposed(&weights)?.matmul(call.cotangent)?,
+            1 => swapped(scores())?.matmul(inputs[0])?.scale(scale)?,
+            2 => swapped(&weights)?.matmul(call.cotangent)?,
             _ => sum_to(scores(), &call.input_dims[slot])?,
         };
         Ok(cotangent)

@@ -1,10 +1,11 @@
 //! Batch norm folded into the layer before it: a graph to a graph.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use ndarray::{Array1, ArrayD, Axis};
 
-use crate::{Error, Graph, Node, NodeId, Op, Param, ParamId, Result};
+use crate::rewrite::{Instead, Numbers, Source};
+use crate::{Error, Graph, Node, NodeId, Op, Param, Result};
 
 impl Graph {
     /// The same function with each batch norm folded into the convolution (transposed or not) or linear layer
@@ -18,51 +19,16 @@ impl Graph {
     ///
     /// [`Error::Graph`] if the numbers of a batch norm are on a device: fold before compiling.
     pub fn fold_batch_norm(&self) -> Result<Graph> {
-        // From the batch norm to the layer it goes into.
-        let folded: HashMap<NodeId, NodeId> = (self.norms_behind().into_iter().enumerate())
-            .filter_map(|(before, norm)| Some((norm?, before)))
-            .filter(|&(_, before)| takes_batch_norm(self.node(before)))
-            .collect();
-        let gone: HashSet<_> = folded.values().copied().collect();
-
-        let mut graph = Graph::default();
-        let mut params: HashMap<ParamId, ParamId> = HashMap::new();
-        let mut ids: Vec<NodeId> = Vec::new();
-        for (id, node) in self.nodes().iter().enumerate() {
-            if gone.contains(&id) {
-                ids.push(NodeId::MAX);
-                continue;
-            }
-            let (layer, own) = match folded.get(&id) {
-                Some(&before) => {
-                    let [weight, bias] = self.fold(self.node(before), node)?;
-                    (self.node(before), vec![graph.param(weight), graph.param(bias)])
-                }
-                None => {
-                    let place = |&old: &ParamId| {
-                        *params.entry(old).or_insert_with(|| graph.param(self.params()[old].clone()))
-                    };
-                    (node, node.params.iter().map(place).collect())
-                }
-            };
-            let inputs: Vec<_> = layer.inputs.iter().map(|&id| ids[id]).collect();
-            ids.push(match layer.op {
-                Op::Input => graph.input(&node.name, &node.shape.at(1)[1..])?,
-                _ => graph.add(&node.name, layer.op.clone(), &inputs, &own)?,
-            });
+        let (mut instead, mut gone) = (HashMap::new(), HashMap::new());
+        for (before, norm) in self.norms_behind().into_iter().enumerate() {
+            let Some(norm) = norm.filter(|_| takes_batch_norm(self.node(before))) else { continue };
+            let layer = self.node(before);
+            let inputs = layer.inputs.iter().map(|&id| Source::Layer(id)).collect();
+            let params = self.fold(layer, self.node(norm))?.map(Numbers::New).into();
+            instead.insert(norm, Instead { op: layer.op.clone(), inputs, params });
+            gone.insert(before, norm);
         }
-        graph.set_outputs(&self.outputs().iter().map(|&id| ids[id]).collect::<Vec<_>>())?;
-        for (id, &new) in ids.iter().enumerate().filter(|(id, _)| !gone.contains(id)) {
-            if self.channel_axis(id) != 1 {
-                graph.set_channel_axis(new, self.channel_axis(id))?;
-            }
-        }
-        for (id, name) in self.other_names() {
-            if !gone.contains(&id) {
-                graph.also_called(ids[id], name)?;
-            }
-        }
-        Ok(graph)
+        self.rewritten(&instead, &gone)
     }
 
     /// For each layer the batch norm that alone reads it.

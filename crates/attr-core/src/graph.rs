@@ -106,6 +106,8 @@ pub struct Graph {
     by_name: HashMap<String, NodeId>,
     /// Where it is not 1.
     channel_axes: HashMap<NodeId, usize>,
+    /// Layers that have become part of another.
+    parts: HashMap<String, NodeId>,
 }
 
 impl Graph {
@@ -175,6 +177,22 @@ impl Graph {
         }
         self.by_name.entry(name.into()).or_insert(id);
         Ok(())
+    }
+
+    /// Says that a layer has become part of another one, so that a cut by its name is an error that tells where it went.
+    pub(crate) fn takes(&mut self, id: NodeId, name: &str) {
+        self.parts.insert(name.into(), id);
+    }
+
+    /// The names of layers that have become part of others, in no order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, NodeId)> {
+        self.parts.iter().map(|(name, &id)| (name.as_str(), id))
+    }
+
+    /// The layer that the layer of this name has become part of ([`Graph::recognise`], [`Graph::fold_batch_norm`]), and
+    /// so has no value of its own any more.
+    pub fn part_of(&self, name: &str) -> Option<NodeId> {
+        self.parts.get(name).copied()
     }
 
     /// Says which axis of a layer's value is its channels, where it is another one than 1: of an input that is a picture

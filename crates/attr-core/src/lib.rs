@@ -9,6 +9,7 @@
 
 pub mod attribution;
 pub mod baseline;
+mod bilinear;
 pub mod composite;
 pub mod cut;
 pub mod derived;
@@ -31,7 +32,9 @@ pub mod patterns;
 pub mod quadrature;
 pub mod quantity;
 pub mod question;
+mod recognise;
 mod resample;
+mod rewrite;
 pub mod rule;
 pub mod shape;
 mod sweep;

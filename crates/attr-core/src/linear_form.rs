@@ -31,8 +31,8 @@ enum Holder<T> {
     Parameter,
     /// As the scale of a batch norm of mean 0 and unit variance: with what comes behind it.
     Norm([T; 3]),
-    /// As the second input of a product.
-    Factor,
+    /// As the other input of a product, which is that with this number.
+    Factor(usize),
 }
 
 impl<'a, M: LayeredModel> LinearForm<'a, M> {
@@ -83,13 +83,13 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
                 form.instead = true;
             }
             Op::AveragePool { .. } | Op::Mean { .. } | Op::Sum { .. } | Op::Resize(_) => {}
-            Op::Mul if layer.wanted != [true, true] => {
+            Op::Mul | Op::MatMul if layer.wanted != [true, true] => {
                 let active = usize::from(layer.wanted[1]);
-                form.factor(active, layer.inputs[1 - active].clone());
+                form.factor(layer.op().clone(), active, layer.inputs[1 - active].clone());
             }
             Op::Div if layer.wanted == [true, false] => {
                 let factor = layer.inputs[1].filled_like(1.0)?.div(layer.inputs[1])?;
-                form.factor(0, factor);
+                form.factor(Op::Mul, 0, factor);
             }
             _ => return Ok(None),
         }
@@ -97,10 +97,10 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
     }
 
     /// A product with a factor that does not depend on the lower cut.
-    fn factor(&mut self, active: usize, weight: M::Tensor) {
-        self.op = Op::Mul;
+    fn factor(&mut self, op: Op, active: usize, weight: M::Tensor) {
+        self.op = op;
         self.slots = vec![active];
-        self.map = Map::Weights { weight, bias: None, holder: Holder::Factor };
+        self.map = Map::Weights { weight, bias: None, holder: Holder::Factor(1 - active) };
     }
 
     /// Whether the layer shows the weights that a quotient is made of.
@@ -160,9 +160,10 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
             Map::Weights { weight, holder, .. } => {
                 let Some(weight) = weights.of(weight)? else { return Ok(below) };
                 let (inputs, params) = holder.hold(self.layer.inputs[self.slots[0]], &weight);
-                let wanted: Vec<_> = (0..inputs.len()).map(|i| i == 0).collect();
+                let mapped = holder.mapped();
+                let wanted: Vec<_> = (0..inputs.len()).map(|i| i == mapped).collect();
                 let mut sent = model.layer_vjp(&self.op, &inputs, &params, signal, &wanted)?;
-                below[self.slots[0]] = sent.swap_remove(0);
+                below[self.slots[0]] = sent.swap_remove(mapped);
             }
         }
         Ok(below)
@@ -172,7 +173,9 @@ impl<'a, M: LayeredModel> LinearForm<'a, M> {
     fn shows(&self, weights: &Part) -> bool {
         match (&self.map, weights) {
             (_, Part::Signed(..)) => true,
-            (Map::Weights { holder, .. }, _) => !matches!(holder, Holder::Factor) || *weights == Part::Square,
+            (Map::Weights { holder, .. }, _) => {
+                self.op != Op::Mul || !matches!(holder, Holder::Factor(_)) || *weights == Part::Square
+            }
             // The coefficients of one window are equal, and a common factor cancels out; those of a resize are not.
             (Map::Coefficients(_), _) => !matches!(self.op, Op::Resize(_)),
         }
@@ -229,8 +232,14 @@ impl<T> Holder<T> {
         match self {
             Holder::Parameter => (vec![input], vec![weight]),
             Holder::Norm([shift, mean, variance]) => (vec![input], vec![weight, shift, mean, variance]),
-            Holder::Factor => (vec![input, weight], vec![]),
+            Holder::Factor(0) => (vec![weight, input], vec![]),
+            Holder::Factor(_) => (vec![input, weight], vec![]),
         }
+    }
+
+    /// Which of these inputs is the one that is mapped.
+    fn mapped(&self) -> usize {
+        usize::from(matches!(self, Holder::Factor(0)))
     }
 }
 

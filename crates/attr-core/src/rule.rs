@@ -24,6 +24,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::bilinear;
 use crate::linear_form::LinearForm;
 use crate::tensor::nonzero;
 use crate::walk::{Layer, Signals, add_into};
@@ -93,6 +94,21 @@ pub enum Rule {
     Gradient,
     /// Max pooling as if it were average pooling.
     Spread,
+    /// Softmax expanded to first order: `x_i (R_i - s_i sum_j R_j)`, what is left over being its bias (Achtibat et al.
+    /// 2024, proposition 3.1).
+    Taylor,
+    /// Products of two computed values: each takes half (Achtibat et al. 2024, lemma 3.2), of a matrix product as far as
+    /// it contributes (proposition 3.3), and all of it where the other one does not lead to the lower cut. Attention is
+    /// two such products with a softmax between them, by [`Rule::Taylor`].
+    Uniform {
+        /// What is added to the denominator of a matrix product, in its own sign.
+        epsilon: f64,
+    },
+    /// Attention as if its weights were given, so that all goes to the values, by epsilon (Ali et al. 2022).
+    Values {
+        /// What is added to the denominator, in its own sign.
+        epsilon: f64,
+    },
     /// A rule of the caller's own: quotients whose results add up.
     Own(Vec<Branch>),
 }
@@ -232,7 +248,8 @@ impl Rule {
     pub const TEXT: &str = "`zero`, `epsilon [E] [no-bias]`, `relative-epsilon SHARE`, `gamma [G]`, `plain-gamma [G]`, \
         `alpha-beta [A B] [own|positive|both|none]`, `z-plus [own|positive|both|none]` (where the bias counts), `z-plus-fast [bias]`, \
         `z-box LOW HIGH` (a number, or one a channel joined by commas), `w-square`, `flat`, `pass`, `gradient` (of max \
-        pooling: the winner takes all) or `spread` (max pooling as average pooling)";
+        pooling: the winner takes all), `spread` (max pooling as average pooling), `taylor` (of softmax), `uniform [E]` (of \
+        products and attention) or `values [E]` (of attention: all to the values)";
 
     /// Epsilon with this value, the bias counted.
     pub fn epsilon(epsilon: f64) -> Rule {
@@ -319,6 +336,7 @@ impl Rule {
             }
             Rule::Own(branches) => branches.clone(),
             Rule::Pass | Rule::Gradient => Vec::new(),
+            Rule::Taylor | Rule::Uniform { .. } | Rule::Values { .. } => Vec::new(),
         }
     }
 
@@ -341,7 +359,11 @@ impl Rule {
         stabilizer: f64,
         folded: Option<NodeId>,
     ) -> Result<Signals<M::Tensor>> {
-        let undefined = || layer.undefined(&format!("the rule `{self}`"));
+        let hint = match layer.op() {
+            Op::Mul | Op::MatMul | Op::Attention { .. } => "; composite `attn-lrp` has a rule for it",
+            _ => "",
+        };
+        let undefined = || layer.undefined_but(&format!("the rule `{self}`"), hint);
         if *self == Rule::Gradient || moves_values(layer.op()) {
             return layer.vjp(relevance);
         }
@@ -350,6 +372,22 @@ impl Rule {
                 [input] if input.dims() == relevance.dims() => Ok(vec![Some(relevance.clone())]),
                 _ => Err(undefined()),
             };
+        }
+        let shares = match *self {
+            Rule::Taylor => Some(bilinear::taylor(layer, relevance)?),
+            Rule::Uniform { epsilon } => Some(bilinear::uniform(layer, relevance, epsilon)?),
+            Rule::Values { epsilon } => Some(bilinear::values(layer, relevance, epsilon)?),
+            _ => None,
+        };
+        if let Some(shares) = shares {
+            return shares.ok_or_else(undefined);
+        }
+        if let Rule::Zero | Rule::Epsilon { .. } | Rule::RelativeEpsilon { .. } = self {
+            let with_bias = !matches!(self, Rule::Epsilon { bias: false, .. });
+            let stabilizer = self.stabilizer(stabilizer);
+            if let Some(shares) = bilinear::with_held_deviation(layer, relevance, with_bias, stabilizer)? {
+                return Ok(shares);
+            }
         }
         let form = LinearForm::of(layer, *self == Rule::Spread, folded)?.ok_or_else(undefined)?;
         let mut sums = vec![None; layer.inputs.len()];
@@ -378,7 +416,7 @@ impl Rule {
     }
 }
 
-/// Whether a layer only moves values to other places, so that their relevance goes with them.
+/// Whether a layer only moves values to other places, or chooses among them, so that their relevance goes with them.
 pub(crate) fn moves_values(op: &Op) -> bool {
     matches!(
         op,
@@ -386,13 +424,16 @@ pub(crate) fn moves_values(op: &Op) -> bool {
             | Op::Reshape { .. }
             | Op::Transpose { .. }
             | Op::Slice { .. }
+            | Op::Gather { .. }
+            | Op::Expand { .. }
+            | Op::Where
             | Op::Concat { .. }
             | Op::Pad { .. }
     )
 }
 
 /// `z + epsilon sign z`, with sign(0) = 1; never zero: where nothing is added, zero becomes one.
-fn stabilized<T: Tensor>(z: &T, (epsilon, share): (f64, f64)) -> Result<T> {
+pub(crate) fn stabilized<T: Tensor>(z: &T, (epsilon, share): (f64, f64)) -> Result<T> {
     if epsilon == 0.0 {
         return nonzero(z);
     }
@@ -432,6 +473,9 @@ impl fmt::Display for Rule {
             Rule::Pass => f.write_str("pass"),
             Rule::Gradient => f.write_str("gradient"),
             Rule::Spread => f.write_str("spread"),
+            Rule::Taylor => f.write_str("taylor"),
+            Rule::Uniform { epsilon } => write!(f, "uniform {epsilon}"),
+            Rule::Values { epsilon } => write!(f, "values {epsilon}"),
             Rule::Own(_) => f.write_str("a rule of the caller's own"),
         }
     }
@@ -473,6 +517,11 @@ impl FromStr for Rule {
             ["pass"] => Rule::Pass,
             ["gradient"] => Rule::Gradient,
             ["spread"] => Rule::Spread,
+            ["taylor"] => Rule::Taylor,
+            ["uniform"] => Rule::Uniform { epsilon: EPSILON },
+            ["uniform", epsilon] => Rule::Uniform { epsilon: size(epsilon)? },
+            ["values"] => Rule::Values { epsilon: EPSILON },
+            ["values", epsilon] => Rule::Values { epsilon: size(epsilon)? },
             _ => return Err(wrong()),
         })
     }

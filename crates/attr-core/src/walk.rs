@@ -323,8 +323,15 @@ impl<'a, M: LayeredModel> Layer<'a, M> {
 
     /// That this layer is of a kind for which something isn't defined.
     pub(crate) fn undefined(&self, what: &str) -> Error {
+        self.undefined_but(what, "")
+    }
+
+    /// The same, with what there is instead.
+    pub(crate) fn undefined_but(&self, what: &str, hint: &str) -> Error {
         let (name, kind) = (&self.node.name, self.op().kind());
-        Error::Unsupported(format!("layer {name:?}: {what} is not defined for a layer of kind {kind:?}"))
+        Error::Unsupported(format!(
+            "layer {name:?}: {what} is not defined for a layer of kind {kind:?}{hint}"
+        ))
     }
 }
 

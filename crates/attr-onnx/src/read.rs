@@ -40,6 +40,9 @@ pub struct Options {
     /// that [`Self::input_shapes`] gives all of them. Such a network can be computed and differentiated, for
     /// one input at a time; methods need a batch. Default: no, axis 0 of every input is the batch.
     pub without_batch: bool,
+    /// Whether chains of operators stay as they are written, where several together are a layer norm, an activation or
+    /// attention ([`Graph::recognise`]): for cuts within such a chain. Default: no.
+    pub as_written: bool,
 }
 
 /// The layer graph of an ONNX file. Weights in other files are looked for in its directory, not outside.
@@ -169,7 +172,7 @@ impl<'a> Reader<'a> {
         let mut graph = self.context.graph;
         graph.set_outputs(&outputs)?;
         self.modules.name(&mut graph)?;
-        Ok(graph)
+        if options.as_written { Ok(graph) } else { Ok(graph.recognise()?) }
     }
 
     /// An input whose value the user gives.

@@ -22,12 +22,21 @@ pub enum Kind {
     Residual,
     /// Down and up again, with a connection at full size beside it.
     UNet,
+    /// Patches, a class token, attention with and without a mask.
+    Transformer,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 6] =
-        [Kind::Smooth, Kind::Mlp, Kind::Plain, Kind::BatchNorm, Kind::Residual, Kind::UNet];
+    pub const ALL: [Kind; 7] = [
+        Kind::Smooth,
+        Kind::Mlp,
+        Kind::Plain,
+        Kind::BatchNorm,
+        Kind::Residual,
+        Kind::UNet,
+        Kind::Transformer,
+    ];
 
     /// The name, the network of a seed, and a layer through which all ways from input to output lead.
     fn parts(self) -> (&'static str, fn(u64) -> Graph, &'static str) {
@@ -38,6 +47,7 @@ impl Kind {
             Kind::BatchNorm => ("batch-norm cnn", batch_norm, "relu1"),
             Kind::Residual => ("residual cnn", residual, "block1/relu2"),
             Kind::UNet => ("u-net", u_net, "merged/conv"),
+            Kind::Transformer => ("transformer", transformer, "block1/sum2"),
         }
     }
 }
@@ -180,6 +190,43 @@ fn u_net(seed: u64) -> Graph {
     net.softmax(logits)
 }
 
+/// Patches and a class token with their places, and two blocks of attention and a perceptron, each behind a layer norm
+/// (Dosovitskiy et al. 2020, arXiv 2010.11929); group norm behind the patches, and a mask in the second block.
+fn transformer(seed: u64) -> Graph {
+    let mut net = Weights::new(seed);
+    let x = net.build.input("x", &[2, 6, 6]);
+    let patches = net.conv("patches", x, WIDTH, 3, Conv::square(3, 0));
+    let norm = [positive(&[WIDTH], net.next()), net.bias(WIDTH)];
+    let norm = net.build.layer("norm", Op::GroupNorm { groups: 2, epsilon: 1e-5 }, &[patches], &norm);
+    let rows = net.reshape("rows", norm, &[WIDTH, TOKENS - 1]);
+    let tokens = net.build.layer("tokens", Op::Transpose { axes: vec![0, 2, 1] }, &[rows], &[]);
+    let class = uniform(&[1, 1, WIDTH], net.next());
+    let class = net.build.constant("class", class);
+    let class =
+        net.build.layer("class/expand", Op::Expand { shape: Shape::batched(&[1, WIDTH]) }, &[class, x], &[]);
+    let all = net.build.layer("concat", Op::Concat { axis: 1 }, &[class, tokens], &[]);
+    let places = uniform(&[1, TOKENS, WIDTH], net.next());
+    let places = net.build.constant("places", places);
+    let placed = net.build.layer("placed", Op::Add, &[all, places], &[]);
+    // As large as masks are that leave a token out.
+    let mask = uniform(&[1, 1, TOKENS, TOKENS], net.next()).mapv(|m| if m > 0.7 { -1e9 } else { m });
+    let mask = net.build.constant("mask", mask);
+    let block1 = net.transformer_block("block1", placed, None);
+    let block2 = net.transformer_block("block2", block1, Some(mask));
+    let norm = net.layer_norm("last/norm", block2);
+    let first = net.build.layer("first", Op::Slice { axis: 1, start: 0, len: 1 }, &[norm], &[]);
+    let flat = net.reshape("flat", first, &[WIDTH]);
+    let logits = net.linear("logits", flat, 4);
+    net.softmax(logits)
+}
+
+/// How many numbers the transformer has for each token.
+const WIDTH: usize = 8;
+/// How many tokens it has.
+const TOKENS: usize = 5;
+/// How many heads.
+const HEADS: usize = 2;
+
 /// A graph being written down, and where its weights come from.
 struct Weights {
     build: Build,
@@ -210,7 +257,8 @@ impl Weights {
     }
 
     fn linear(&mut self, name: &str, x: NodeId, out: usize) -> NodeId {
-        let params = [self.weight(&[out, self.build.row(x)[0]]), self.bias(out)];
+        let inner = *self.build.row(x).last().expect("BUG: a row without axes");
+        let params = [self.weight(&[out, inner]), self.bias(out)];
         self.build.layer(name, Op::Linear, &[x], &params)
     }
 
@@ -259,6 +307,42 @@ impl Weights {
         };
         let sum = self.build.layer(&format!("{name}/sum"), Op::Add, &[bn2, skip], &[]);
         self.relu(&format!("{name}/relu2"), sum)
+    }
+
+    fn reshape(&mut self, name: &str, x: NodeId, row: &[usize]) -> NodeId {
+        self.build.layer(name, Op::Reshape { shape: Shape::batched(row) }, &[x], &[])
+    }
+
+    fn layer_norm(&mut self, name: &str, x: NodeId) -> NodeId {
+        let params = [positive(&[WIDTH], self.next()), self.bias(WIDTH)];
+        self.build.layer(name, Op::LayerNorm { axis: 2, epsilon: 1e-6 }, &[x], &params)
+    }
+
+    /// The queries, keys or values of all heads.
+    fn heads(&mut self, name: &str, x: NodeId) -> NodeId {
+        let all = self.linear(name, x, WIDTH);
+        let split = self.reshape(&format!("{name}/split"), all, &[TOKENS, HEADS, WIDTH / HEADS]);
+        let axes = vec![0, 2, 1, 3];
+        self.build.layer(&format!("{name}/heads"), Op::Transpose { axes }, &[split], &[])
+    }
+
+    fn transformer_block(&mut self, name: &str, x: NodeId, mask: Option<NodeId>) -> NodeId {
+        let norm = self.layer_norm(&format!("{name}/norm1"), x);
+        let mut inputs: Vec<_> =
+            ["q", "k", "v"].map(|part| self.heads(&format!("{name}/{part}"), norm)).into();
+        inputs.extend(mask);
+        let attention =
+            self.build.layer(&format!("{name}/attention"), Op::Attention { scale: 0.5 }, &inputs, &[]);
+        let axes = vec![0, 2, 1, 3];
+        let joined = self.build.layer(&format!("{name}/tokens"), Op::Transpose { axes }, &[attention], &[]);
+        let joined = self.reshape(&format!("{name}/join"), joined, &[TOKENS, WIDTH]);
+        let projection = self.linear(&format!("{name}/projection"), joined, WIDTH);
+        let sum = self.build.layer(&format!("{name}/sum1"), Op::Add, &[projection, x], &[]);
+        let norm = self.layer_norm(&format!("{name}/norm2"), sum);
+        let fc1 = self.linear(&format!("{name}/fc1"), norm, 12);
+        let gelu = self.build.layer(&format!("{name}/gelu"), Op::Activation(Activation::Gelu), &[fc1], &[]);
+        let fc2 = self.linear(&format!("{name}/fc2"), gelu, WIDTH);
+        self.build.layer(&format!("{name}/sum2"), Op::Add, &[fc2, sum], &[])
     }
 
     /// The end: probabilities, below which the logits are to be found.

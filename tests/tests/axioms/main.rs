@@ -65,7 +65,7 @@ fn every_method(network: &RandomNetwork) -> Vec<Asked> {
         ("conductance", Ask::by(Conductance { steps: 6, ..Default::default() }).at(network.middle)),
         ("occlusion", Ask::by(occlusion())),
     ];
-    if !matches!(network.kind, Kind::Smooth | Kind::Mlp) {
+    if !matches!(network.kind, Kind::Smooth | Kind::Mlp | Kind::Transformer) {
         methods.push(("grad-cam", Ask::by(GradCam::default())));
         methods.push(("grad-cam of a layer", Ask::by(GradCam::captum()).at(network.middle)));
     }

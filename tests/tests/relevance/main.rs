@@ -11,6 +11,7 @@ mod literals;
 mod patterns;
 mod peers;
 mod slices;
+mod transformers;
 
 use attr_core::{Evidence, Graph, ModelWrapper, Precision, Run};
 use attr_tests::tolerance::{Level, close};

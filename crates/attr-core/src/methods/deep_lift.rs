@@ -2,6 +2,8 @@ use std::str::FromStr;
 
 use super::{Method, reveal_cancel};
 use crate::attribution::row_totals;
+use crate::bilinear::{Scores, swapped};
+use crate::derived::{Normalized, by_channel, in_groups};
 use crate::parameter::{FromText, names, parameters};
 use crate::tensor::row_max;
 use crate::walk::{Layer, Outcome, Pass, Signals, add_into, answer, only};
@@ -13,7 +15,8 @@ use crate::{Attribution, Baseline, Cut, LayeredModel, Op, Point, Precision, Ques
 /// Multipliers go back through linear layers as gradients do, and through a function of each element by one of the
 /// rules of [`LiftRule`]. A maximum's difference `y - y0` is `max(y, y0) - y0`, which goes to the winner at the input,
 /// and `y - max(y, y0)`, which goes to the winner at the baseline (of equal ones the first). A product's is `da (b + b0) / 2 + db (a + a0) / 2`,
-/// and `1 / b` is rescaled. A softmax is taken apart into exponential, sum, logarithm and difference, each rescaled.
+/// and `1 / b` is rescaled; so are the root and the division of layer norm and group norm. A softmax is taken apart into
+/// exponential, sum, logarithm and difference, each rescaled, and attention into its products and a softmax.
 ///
 /// The baseline is one of the model's inputs, also where the lower cut is an inner layer: the reference there is the
 /// layer's value at it. The quantity has to be linear in the values at the upper cut, or the residual shows it.
@@ -172,12 +175,12 @@ pub(super) fn rescaled<M: LayeredModel>(
     let model = layer.walk.model;
     let mean = |slot: usize| layer.inputs[slot].add(reference.inputs[slot])?.scale(0.5);
     match *layer.op() {
-        Op::Activation(_) => {
+        Op::Activation(_) | Op::PRelu => {
             let dx = layer.inputs[0].sub(reference.inputs[0])?;
             let dy = layer.output.sub(reference.output)?;
             Ok(vec![Some(over(&signal.mul(&dy)?, &dx, &only(layer.vjp(signal)?))?)])
         }
-        Op::MaxPool(_) => {
+        Op::MaxPool(_) | Op::Max { .. } => {
             let most = larger(layer.output, reference.output)?;
             let slope = only(layer.vjp(signal)?);
             let dx = layer.inputs[0].sub(reference.inputs[0])?;
@@ -189,7 +192,7 @@ pub(super) fn rescaled<M: LayeredModel>(
             Ok(vec![Some(over(&here.add(&there)?, &dx, &slope)?)])
         }
         // The derivative of a product at the mean of both points is the symmetric rule.
-        Op::Mul if layer.wanted == [true, true] => {
+        Op::Mul | Op::MatMul if layer.wanted == [true, true] => {
             model.layer_vjp(layer.op(), &[&mean(0)?, &mean(1)?], &[], signal, &layer.wanted)
         }
         // a / b is a times 1 / b, and 1/b - 1/b0 = (b - b0) * -1 / (b b0).
@@ -209,14 +212,106 @@ pub(super) fn rescaled<M: LayeredModel>(
             axis,
         ),
         Op::Softmax { axis } => {
-            let log = |at: &Layer<'_, M>| model.layer_forward(&Op::LogSoftmax { axis }, &at.inputs, &[]);
-            let (u, u0) = (log(layer)?, log(reference)?);
-            let dy = layer.output.sub(reference.output)?;
-            let signal = over(&signal.mul(&dy)?, &u.sub(&u0)?, &signal.mul(layer.output)?)?;
-            log_softmax([layer.inputs[0], reference.inputs[0]], [&u, &u0], &signal, axis)
+            let inputs = [layer.inputs[0], reference.inputs[0]];
+            let sent = softmax(model, inputs, [layer.output, reference.output], signal, axis)?;
+            Ok(vec![Some(sent)])
         }
+        Op::LayerNorm { .. } | Op::GroupNorm { .. } => norm(layer, reference, signal),
+        Op::Attention { scale } => attention(layer, reference, signal, scale),
+        Op::Where if !layer.wanted[0] => layer.vjp(signal),
+        Op::Where
+        | Op::Min { .. }
+        | Op::Maximum
+        | Op::Minimum
+        | Op::Norm { .. }
+        | Op::Power
+        | Op::Compare(_)
+        | Op::LocalResponseNorm { .. } => Err(layer.undefined("deeplift")),
         _ => layer.vjp(signal),
     }
+}
+
+/// What layer norm and group norm send on, taken apart into the centered value, the mean of its squares, one divided by
+/// the root of that, and the product with it.
+fn norm<M: LayeredModel>(
+    layer: &Layer<'_, M>,
+    reference: &Layer<'_, M>,
+    signal: &M::Tensor,
+) -> Result<Signals<M::Tensor>> {
+    let x = layer.inputs[0];
+    let gamma = layer.params()[0];
+    let grouped = |value: &M::Tensor| match layer.op() {
+        Op::GroupNorm { groups, .. } => in_groups(value, *groups),
+        _ => Ok(value.clone()),
+    };
+    let (axis, epsilon, signal) = match *layer.op() {
+        Op::LayerNorm { axis, epsilon } => (axis, epsilon, signal.mul(gamma)?),
+        Op::GroupNorm { epsilon, .. } => (2, epsilon, grouped(&signal.mul(&by_channel(gamma, x)?)?)?),
+        _ => unreachable!("BUG: not a norm"),
+    };
+    let at = |x: &M::Tensor| -> Result<_> {
+        let Normalized { axes, value, deviation } = Normalized::over(&grouped(x)?, axis, epsilon)?;
+        Ok((axes, value.mul(&deviation)?, deviation.filled_like(1.0)?.div(&deviation)?))
+    };
+    let (axes, c, r) = at(x)?;
+    let (_, c0, r0) = at(reference.inputs[0])?;
+    let (sum, sums) = (r.add(&r0)?, c.add(&c0)?);
+    let direct = signal.mul(&sum)?.scale(0.5)?;
+    // With r = v^-1/2: (r - r0) / (v - v0) = -(r r0)^2 / (r + r0), and v is the mean of squares.
+    let of_root = signal.mul(&sums)?.scale(0.5)?.mean(&axes)?;
+    let slope = r.mul(&r0)?.square()?.div(&sum)?.scale(-1.0)?;
+    let centered = direct.add(&sums.mul(&of_root.mul(&slope)?)?)?;
+    Ok(vec![Some(centered.sub(&centered.mean(&axes)?)?.reshape(&x.dims())?)])
+}
+
+/// What attention sends on, taken apart into its two products and the softmax between them.
+fn attention<M: LayeredModel>(
+    layer: &Layer<'_, M>,
+    reference: &Layer<'_, M>,
+    signal: &M::Tensor,
+    scale: f64,
+) -> Result<Signals<M::Tensor>> {
+    let model = layer.walk.model;
+    let mean = |a: &M::Tensor, b: &M::Tensor| a.add(b)?.scale(0.5);
+    let product = |pairs: [[&M::Tensor; 2]; 2], signal: &M::Tensor| {
+        let [a, b] = [mean(pairs[0][0], pairs[0][1])?, mean(pairs[1][0], pairs[1][1])?];
+        model.layer_vjp(&Op::MatMul, &[&a, &b], &[], signal, &[true, true])
+    };
+    let both = |slot: usize| [layer.inputs[slot], reference.inputs[slot]];
+    let (here, there) = (Scores::of(layer, scale)?, Scores::of(reference, scale)?);
+    let mut sent = product([[&here.weights, &there.weights], both(2)], signal)?;
+    let (of_values, of_weights) = (sent.pop().flatten(), only(sent));
+    let masked = |layer: &Layer<'_, M>, scores: &M::Tensor| match layer.inputs.get(3) {
+        Some(mask) => scores.add(mask),
+        None => Ok(scores.clone()),
+    };
+    let inputs = [masked(layer, &here.scores)?, masked(reference, &there.scores)?];
+    let weights = [&here.weights, &there.weights];
+    let of_scores =
+        softmax(model, [&inputs[0], &inputs[1]], weights, &of_weights, inputs[0].dims().len() - 1)?;
+    let [k, k0] = [swapped(layer.inputs[1])?, swapped(reference.inputs[1])?];
+    let mut sent = product([both(0), [&k, &k0]], &of_scores.scale(scale)?)?;
+    let of_keys = sent.pop().flatten().map(|sent| swapped(&sent)).transpose()?;
+    let mut below = vec![Some(only(sent)), of_keys, of_values];
+    if let Some(mask) = layer.inputs.get(3) {
+        let operands = [&inputs[0], *mask];
+        below.push(model.layer_vjp(&Op::Add, &operands, &[], &of_scores, &[false, true])?.pop().flatten());
+    }
+    Ok(below)
+}
+
+/// What a softmax sends on, from its inputs and outputs at both points.
+fn softmax<M: LayeredModel>(
+    model: &M,
+    [x, x0]: [&M::Tensor; 2],
+    [y, y0]: [&M::Tensor; 2],
+    signal: &M::Tensor,
+    axis: usize,
+) -> Result<M::Tensor> {
+    let log = |x: &M::Tensor| model.layer_forward(&Op::LogSoftmax { axis }, &[x], &[]);
+    let (u, u0) = (log(x)?, log(x0)?);
+    let signal = over(&signal.mul(&y.sub(y0)?)?, &u.sub(&u0)?, &signal.mul(y)?)?;
+    log_softmax([x, x0], [&u, &u0], &signal, axis).map(only)
 }
 
 /// What `u = x - ln sum exp x` sends on: exponential and logarithm are rescaled.

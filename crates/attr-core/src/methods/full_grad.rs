@@ -1,5 +1,6 @@
 use super::Method;
 use super::grad_cam::Upsampling;
+use crate::bilinear::Scores;
 use crate::linear_form::bias_along_channels;
 use crate::parameter::parameters;
 use crate::question::join;
@@ -241,12 +242,22 @@ fn bias_term<M: LayeredModel>(
         Op::Activation(
             Activation::Relu | Activation::LeakyRelu { .. } | Activation::Abs | Activation::Neg,
         ) => Ok(None),
-        Op::Activation(_) | Op::Softmax { .. } | Op::LogSoftmax { .. } => match &below[0] {
+        Op::Activation(_)
+        | Op::Softmax { .. }
+        | Op::LogSoftmax { .. }
+        | Op::LayerNorm { .. }
+        | Op::GroupNorm { .. }
+        | Op::LocalResponseNorm { .. } => match &below[0] {
             Some(below) => layer.output.mul(signal)?.sub(&layer.inputs[0].mul(below)?).map(Some),
             None => Ok(None),
         },
         // Of the products' degree: a b has 2, so one ab too much is in the derivative times the inputs.
-        Op::Mul if layer.wanted == [true, true] => times_output(-1.0),
+        Op::Mul | Op::MatMul if layer.wanted == [true, true] => times_output(-1.0),
+        Op::Attention { scale } => attention(layer, *scale)?.mul(signal).map(Some),
+        Op::Maximum | Op::Minimum if layer.wanted == [true, true] => Ok(None),
+        Op::Maximum | Op::Minimum | Op::Power => Err(layer.undefined("fullgrad")),
+        Op::Compare(_) => times_output(1.0),
+        Op::Where => chosen(layer, signal),
         Op::Div if layer.wanted == [true, true] => times_output(1.0),
         Op::Div if layer.wanted == [false, true] => times_output(2.0),
         Op::Pad { value, .. } if *value != 0.0 => at_zero(layer, signal),
@@ -254,6 +265,34 @@ fn bias_term<M: LayeredModel>(
         _ if layer.wanted.contains(&false) => at_zero(layer, signal),
         _ => Ok(None),
     }
+}
+
+/// What attention adds beyond its derivative times those of its inputs that lead to the lower cut.
+fn attention<M: LayeredModel>(layer: &Layer<'_, M>, scale: f64) -> Result<M::Tensor> {
+    let Scores { scores, weights } = Scores::of(layer, scale)?;
+    let wanted = |slot: usize| layer.wanted.get(slot).is_some_and(|wanted| *wanted);
+    // The scores are a product of two, so its derivative times both is twice their value.
+    let mut change = scores.scale(f64::from(u8::from(wanted(0)) + u8::from(wanted(1))))?;
+    if let Some(mask) = layer.inputs.get(3).filter(|_| wanted(3)) {
+        change = change.add(mask)?;
+    }
+    let last = weights.dims().len() - 1;
+    let change = weights.mul(&change)?;
+    let change = change.sub(&weights.mul(&change.sum(&[last])?)?)?.matmul(layer.inputs[2])?.scale(-1.0)?;
+    if wanted(2) { Ok(change) } else { change.add(layer.output) }
+}
+
+/// What a choice takes from inputs that do not lead to the lower cut, times the signal.
+fn chosen<M: LayeredModel>(layer: &Layer<'_, M>, signal: &M::Tensor) -> Result<Option<M::Tensor>> {
+    if layer.wanted[1..] == [true, true] {
+        return Ok(None);
+    }
+    let own = |slot: usize| match layer.wanted[slot] {
+        true => layer.inputs[slot].zeros_like(),
+        false => Ok(layer.inputs[slot].clone()),
+    };
+    let (b, c) = (own(1)?, own(2)?);
+    layer.walk.model.layer_forward(&Op::Where, &[layer.inputs[0], &b, &c], &[])?.mul(signal).map(Some)
 }
 
 /// What the layer gives where the inputs that lead to the lower cut are zero, times the signal.

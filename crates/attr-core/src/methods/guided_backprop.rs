@@ -6,7 +6,7 @@ use crate::{Activation, Attribution, LayeredModel, Op, Question, Result, Tensor}
 
 /// Guided backpropagation: the gradient, but at each ReLU only what is positive goes on (Springenberg et al. 2014).
 ///
-/// ReLU6 and leaky ReLU count as ReLUs; other functions have their gradient.
+/// ReLU6, leaky ReLU and PReLU count as ReLUs; other functions have their gradient.
 #[derive(Debug, Clone)]
 pub struct GuidedBackprop {
     /// What is sent back: the derivative of the quantity (one, the default), or the values themselves (iNNvestigate).
@@ -69,7 +69,10 @@ impl<M: LayeredModel> Method<M> for DeconvNet {
 
 /// Whether a layer cuts off what is negative, or most of it.
 fn is_relu<M: LayeredModel>(layer: &Layer<'_, M>) -> bool {
-    let Op::Activation(activation) = layer.op() else { return false };
+    let activation = match layer.op() {
+        Op::Activation(activation) => activation,
+        op => return *op == Op::PRelu,
+    };
     match activation {
         Activation::Relu | Activation::LeakyRelu { .. } => true,
         Activation::Clip { min, .. } => *min == 0.0,

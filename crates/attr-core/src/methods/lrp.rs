@@ -77,7 +77,8 @@ pub(super) fn relevance<M: LayeredModel>(
     rules: &Composite,
     start: Start,
 ) -> Result<Attribution<M::Tensor>> {
-    let law = "conservation: the relevances add up to that at the upper cut, but for what biases and stabilizers take";
+    let law = "conservation: the relevances add up to that at the upper cut, but for what biases, constants, softmax and \
+               stabilizers take";
     answer(question, name, method, 1, Some(law), &mut |pass| {
         let assigned = rules.assign(pass.walk)?;
         let signals = start.signals(pass)?;

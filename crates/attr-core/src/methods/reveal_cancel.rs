@@ -220,9 +220,10 @@ fn is_weighted(op: &Op) -> bool {
     matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear)
 }
 
-/// Whether a layer moves the halves of its inputs to other places; one that pads may add numbers of its own.
+/// Whether a layer moves the halves of its inputs to other places; one that pads may add numbers of its own, and one
+/// that chooses does so by an input.
 fn moves_linearly(op: &Op) -> bool {
-    moves_values(op) && !matches!(op, Op::Pad { .. })
+    moves_values(op) && !matches!(op, Op::Pad { .. } | Op::Where)
 }
 
 fn pairs<T>(positive: Signals<T>, negative: Signals<T>) -> Signals<Multiplier<T>> {

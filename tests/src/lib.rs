@@ -11,6 +11,8 @@
 //! The tests are in `tests/`: a tensor's operations, layers (`operators`), the two verbs of a model (`sweep`),
 //! literal attributions, methods that need to know the layers (`relevance`), axioms, bad input.
 
+#![forbid(unsafe_code)]
+
 pub mod adapter;
 pub mod any_method;
 pub mod backend;

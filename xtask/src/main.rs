@@ -1,5 +1,7 @@
 //! The developer's tasks: `cargo xtask <task>`.
 
+#![forbid(unsafe_code)]
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -11,13 +13,16 @@ mod bench;
 mod cache;
 mod consistency;
 mod demo;
+mod deny;
 mod framework;
+mod hostile;
 mod models;
 mod networks;
 mod onnx_tests;
 mod packages;
 mod peers;
 mod pickle;
+mod sanitize;
 mod test;
 mod torchvision;
 mod train_digits;
@@ -53,6 +58,28 @@ enum Task {
         /// Print what came of each one
         #[arg(long)]
         each: bool,
+    },
+    /// Hold the readers of models against broken files
+    Hostile {
+        /// Handed on: --count N, --seed N, --jobs N, --seeds FOLDER
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Check the licences and sources of all dependencies
+    Deny {
+        /// Check for known faults instead, by a database that is fetched
+        #[arg(long)]
+        advisories: bool,
+    },
+    /// Run the tests of the kernels under the address sanitizer of a nightly compiler
+    Sanitize,
+    /// Fuzz the readers of models, pictures and arrays, with cargo-fuzz and a nightly compiler
+    Fuzz {
+        /// One target alone: onnx, graphdef, picture or npy
+        target: Option<String>,
+        /// How long each target runs
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
     },
     /// Measure side by side with PyTorch and TensorFlow, in environments of their own
     Bench,
@@ -99,6 +126,10 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
             consistency::run(&cache, &models::set_up(&cache)?, &arguments)?;
         }
         Task::OnnxTests { part, each } => onnx_tests::run(&cache, &part, each)?,
+        Task::Hostile { arguments } => hostile::run(&arguments)?,
+        Task::Deny { advisories } => deny::run(&cache, advisories)?,
+        Task::Sanitize => sanitize::run()?,
+        Task::Fuzz { target, seconds } => hostile::fuzz(target.as_deref(), seconds)?,
         Task::Bench => bench::run(&cache)?,
         Task::Torchvision { names } => torchvision::run(&cache, &names)?,
         Task::TrainDigits { seed } => {

@@ -4,6 +4,8 @@
 //! and writes what comes back. Exit codes: 0 done, 1 failed, 2 asked for something that does not exist,
 //! 130 stopped by Ctrl-C.
 
+#![forbid(unsafe_code)]
+
 mod backend;
 mod catalogue;
 mod cli;

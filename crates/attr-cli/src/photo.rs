@@ -1,10 +1,9 @@
 //! Pictures in files, as a model's input, and back.
 
-use std::io::Cursor;
 use std::path::Path;
 
 use image::imageops::{FilterType, crop_imm, resize};
-use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage};
+use image::{Rgb, RgbImage};
 use ndarray::{Array3, ArrayD, ArrayView3, ArrayViewD, Axis};
 
 use crate::error::{Error, Result};
@@ -16,17 +15,7 @@ const MAX_PIXELS: usize = 1 << 26;
 /// A picture in a file, turned the way its EXIF orientation says, on white where it is transparent.
 pub(crate) fn read(path: &Path) -> Result<RgbImage> {
     let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
-    let decoded = || -> image::ImageResult<DynamicImage> {
-        let mut decoder = ImageReader::new(Cursor::new(&bytes)).with_guessed_format()?.into_decoder()?;
-        let orientation = decoder.orientation()?;
-        let mut image = DynamicImage::from_decoder(decoder)?;
-        image.apply_orientation(orientation);
-        Ok(image)
-    };
-    let image = decoded().map_err(|error| {
-        Error::file(path, format!("expected a PNG or JPEG picture or an array (.npy): {error}"))
-    })?;
-    Ok(if image.color().has_alpha() { on_white(&image) } else { image.to_rgb8() })
+    attr_input::picture::decode(&bytes).map_err(|error| Error::file(path, error))
 }
 
 /// `[1, C, H, W]` or `[1, H, W, C]`: resized, the centre cut out, normalised.
@@ -119,14 +108,6 @@ fn fit(image: &RgbImage, preparation: &Preparation) -> Result<RgbImage> {
     let start = |new: usize, to: usize| ((new - to) as f64 / 2.0).round_ties_even() as u32;
     let (x, y) = (start(new_width, to_width), start(new_height, to_height));
     Ok(crop_imm(&resized, x, y, to_width as u32, to_height as u32).to_image())
-}
-
-fn on_white(image: &DynamicImage) -> RgbImage {
-    let image = image.to_rgba8();
-    RgbImage::from_fn(image.width(), image.height(), |x, y| {
-        let [r, g, b, a] = image.get_pixel(x, y).0.map(u32::from);
-        Rgb([r, g, b].map(|c| ((c * a + 255 * (255 - a) + 127) / 255) as u8))
-    })
 }
 
 #[cfg(test)]

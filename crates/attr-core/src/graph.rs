@@ -104,6 +104,8 @@ pub struct Graph {
     inputs: Vec<NodeId>,
     outputs: Vec<NodeId>,
     by_name: HashMap<String, NodeId>,
+    /// Whether each layer's value has no negative numbers, as far as its kind tells.
+    non_negative: Vec<bool>,
     /// Where it is not 1.
     channel_axes: HashMap<NodeId, usize>,
     /// Layers that have become part of another.
@@ -260,8 +262,28 @@ impl Graph {
 
     /// Whether a layer's value has no negative numbers, as far as its kind tells.
     pub(crate) fn is_non_negative(&self, id: NodeId) -> bool {
-        let node = &self.nodes[id];
-        match &node.op {
+        self.non_negative[id]
+    }
+
+    /// The layer whose value the output is made of when a last softmax, log-softmax or sigmoid (and
+    /// reshapes around it) is left out; the output itself where there is none.
+    pub fn logits(&self, output: NodeId) -> NodeId {
+        let mut id = output;
+        loop {
+            let node = &self.nodes[id];
+            match node.op {
+                Op::Softmax { .. } | Op::LogSoftmax { .. } | Op::Activation(Activation::Sigmoid) => {
+                    return node.inputs[0];
+                }
+                Op::Identity | Op::Reshape { .. } => id = node.inputs[0],
+                _ => return output,
+            }
+        }
+    }
+
+    /// Whether the value of a layer that reads these has no negative numbers, as far as its kind tells.
+    fn gives_non_negative(&self, op: &Op, inputs: &[NodeId]) -> bool {
+        match op {
             Op::Activation(activation) => match activation {
                 Activation::Relu | Activation::Sigmoid | Activation::Softplus => true,
                 Activation::Abs | Activation::Exp | Activation::Sqrt | Activation::HardSigmoid { .. } => true,
@@ -287,24 +309,8 @@ impl Graph {
             | Op::Min { .. }
             | Op::Minimum
             | Op::Pad { .. }
-            | Op::Resize(_) => node.inputs.iter().all(|&src| self.is_non_negative(src)),
+            | Op::Resize(_) => inputs.iter().all(|&src| self.non_negative[src]),
             _ => false,
-        }
-    }
-
-    /// The layer whose value the output is made of when a last softmax, log-softmax or sigmoid (and
-    /// reshapes around it) is left out; the output itself where there is none.
-    pub fn logits(&self, output: NodeId) -> NodeId {
-        let mut id = output;
-        loop {
-            let node = &self.nodes[id];
-            match node.op {
-                Op::Softmax { .. } | Op::LogSoftmax { .. } | Op::Activation(Activation::Sigmoid) => {
-                    return node.inputs[0];
-                }
-                Op::Identity | Op::Reshape { .. } => id = node.inputs[0],
-                _ => return output,
-            }
         }
     }
 
@@ -324,6 +330,7 @@ impl Graph {
             return Err(Error::graph(name, format!("a value of shape {shape} is empty or too large")));
         }
         let id = self.nodes.len();
+        self.non_negative.push(self.gives_non_negative(&op, inputs));
         self.by_name.insert(name.into(), id);
         self.nodes.push(Node { name: name.into(), op, inputs: inputs.into(), params: params.into(), shape });
         Ok(id)

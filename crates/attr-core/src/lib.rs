@@ -7,6 +7,8 @@
 //! An adapter brings a framework: [`Tensor`] and [`Kernels`] for layer graphs, or [`ModelWrapper`] for its
 //! own models. This crate knows no framework and touches no file.
 
+#![forbid(unsafe_code)]
+
 pub mod attribution;
 pub mod baseline;
 mod bilinear;

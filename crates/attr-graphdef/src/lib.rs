@@ -15,11 +15,17 @@
 //! # Ok::<(), attr_graphdef::Error>(())
 //! ```
 //!
+//! A file may be broken in any way. What is allocated at once while it and its variables are read is bounded by their
+//! length: 64 bytes for each byte and 256 MiB, where a sound file takes a few times its own length.
+//!
 //! What there is no exact word for is an error that names every such operator ([`Error::Operators`]), never an
 //! approximation.
 
+#![forbid(unsafe_code)]
+
 mod budget;
 mod bundle;
+mod cost;
 mod error;
 pub mod function;
 mod inline;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use prost::bytes::Bytes;
 
+use crate::cost;
 use crate::function::{Endpoint, Function};
 use crate::node::endpoint;
 use crate::proto::{self, FunctionDef, GraphDef, MetaGraphDef, NodeDef, SignatureDef};
@@ -49,18 +50,24 @@ pub fn read(path: impl AsRef<Path>) -> Result<SavedModel> {
 /// As [`read`], from the bytes of a file; the variables of a SavedModel are in `folder`.
 pub fn decode(bytes: Bytes, folder: &Path) -> Result<SavedModel> {
     let len = bytes.len();
-    let (graph, saved) = match proto::SavedModel::decode(bytes.clone()) {
-        Ok(saved) if !saved.meta_graphs.is_empty() => {
+    let saved = attr_wire::check(&bytes, &cost::SAVED_MODEL).ok();
+    let saved = saved.map(|()| proto::SavedModel::decode(bytes.clone()));
+    let (graph, saved) = match saved {
+        Some(Ok(saved)) if !saved.meta_graphs.is_empty() => {
             let mut meta = served(saved.meta_graphs)?;
             let graph =
                 meta.graph_def.take().ok_or_else(|| Error::Format("expected a graph, found none".into()))?;
             (graph, Some(meta))
         }
-        _ => match GraphDef::decode(bytes) {
-            Ok(graph) if !graph.node.is_empty() => (graph, None),
-            Ok(_) => return Err(Error::Format("expected operators, found none".into())),
-            Err(reason) => return Err(Error::Format(reason.to_string())),
-        },
+        other => {
+            drop(other);
+            attr_wire::check(&bytes, &cost::GRAPH).map_err(Error::Format)?;
+            match GraphDef::decode(bytes) {
+                Ok(graph) if !graph.node.is_empty() => (graph, None),
+                Ok(_) => return Err(Error::Format("expected operators, found none".into())),
+                Err(reason) => return Err(Error::Format(reason.to_string())),
+            }
+        }
     };
     let variables = saved.as_ref().map(|meta| {
         let restore = meta.saver_def.as_ref().map(|saver| saver.restore_op_name.clone());

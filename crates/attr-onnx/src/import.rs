@@ -23,6 +23,12 @@ pub(crate) enum Form {
     Row { len: usize, factor: f64 },
 }
 
+/// So many numbers may be computed while reading even the smallest file, such as a mask of 1024 by 1024.
+const LEAST: usize = 1 << 22;
+
+/// What a layer takes is that of so many numbers, and its name.
+const LAYER: usize = 64;
+
 /// The layers so far.
 pub(crate) struct Context {
     pub(crate) graph: Graph,
@@ -59,7 +65,7 @@ impl Context {
             params: HashMap::new(),
             origins: HashMap::new(),
             last_origin: 0,
-            budget: bytes.saturating_add(1 << 24),
+            budget: bytes.saturating_add(LEAST),
         }
     }
 
@@ -89,11 +95,11 @@ impl Context {
         })
     }
 
-    /// Asks to compute so many numbers while reading, in proportion to the file.
+    /// Asks to compute so many numbers, of up to 16 bytes, while reading, in proportion to the file.
     pub(crate) fn spend(&mut self, numbers: usize) -> Result<(), Fault> {
         match self.budget.checked_sub(numbers) {
             Some(left) => self.budget = left,
-            None => return broken("the constants computed in this file are too large"),
+            None => return broken("the constants and layers of this file are too large for its length"),
         }
         Ok(())
     }
@@ -185,6 +191,7 @@ impl Context {
         inputs: &[NodeId],
         params: &[ParamId],
     ) -> Result<NodeId, Fault> {
+        self.spend(LAYER + name.len())?;
         let id = self.graph.add(name, op, inputs, params)?;
         // Most operators give what they take; those that don't say so afterwards.
         if inputs.iter().any(|input| self.whole.contains(input)) {

@@ -21,10 +21,16 @@
 //! # Ok::<(), attr_onnx::Error>(())
 //! ```
 //!
+//! A file may be broken in any way. What is allocated at once while it is read is bounded by its length: 64 bytes for
+//! each byte and 256 MiB, where a sound file takes two or three times its own length.
+//!
 //! What there is no exact word for is an error that names every such operator of the file
 //! ([`Error::Operators`]), never an approximation.
 
+#![forbid(unsafe_code)]
+
 mod array;
+mod cost;
 mod error;
 mod fold;
 mod functions;

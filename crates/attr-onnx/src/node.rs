@@ -28,7 +28,7 @@ pub(crate) enum Value {
     /// Something behind an unsupported operator, of which the user hears anyway.
     Unknown,
     /// Something that is unsupported if a layer reads it: the operator and its layer.
-    Unsupported(String, String),
+    Unsupported(Rc<str>, Rc<str>),
 }
 
 /// Why an operator can't be taken over.

@@ -69,6 +69,7 @@ pub fn decode_with(bytes: &[u8], options: &Options) -> Result<Graph> {
 
 fn model(bytes: Bytes, beside: Beside, options: &Options) -> Result<Graph> {
     let len = bytes.len();
+    attr_wire::check(&bytes, &crate::cost::MODEL).map_err(Error::Format)?;
     let mut model = ModelProto::decode(bytes).map_err(|e| Error::Format(e.to_string()))?;
     if model.graph.is_none() {
         return Err(Error::Format("expected a graph, found none".into()));
@@ -153,14 +154,16 @@ impl<'a> Reader<'a> {
         }
         let mut outputs = Vec::new();
         for output in &graph.output {
-            match self.value(&output.name, "output")? {
+            match self.supported(&output.name, "output")? {
                 Value::Layer(id) => outputs.push(id),
                 Value::Constant(constant) => {
                     outputs.push(self.context.constant_layer(&constant).map_err(|f| plain(f, &output.name))?);
                 }
-                Value::Rows(_) => self.report("an output that is the number of a row".into(), &output.name),
-                Value::Unknown => {}
-                Value::Unsupported(operator, layer) => self.report(operator, &layer),
+                Value::Rows(_) => self.report(
+                    "an output that is the number of a row".into(),
+                    &Rc::from(output.name.as_str()),
+                )?,
+                Value::Unknown | Value::Unsupported(..) => {}
             }
         }
         if !self.unsupported.is_empty() {
@@ -239,20 +242,14 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, node: &'a NodeProto, opset: i64, name: &Rc<str>) -> Result<()> {
         let known = ["", "ai.onnx"].contains(&node.domain.as_str()) && is_known(&node.op_type);
-        let mut inputs = Vec::new();
+        let mut inputs = Vec::with_capacity(node.input.len());
         for input in &node.input {
-            inputs.push(if input.is_empty() { None } else { Some(self.value(input, name)?) });
+            inputs.push(if input.is_empty() { None } else { Some(self.supported(input, name)?) });
         }
-        let mut unknown = false;
-        for input in inputs.iter().flatten() {
-            unknown |= matches!(input, Value::Unknown | Value::Unsupported(..));
-            if let Value::Unsupported(operator, layer) = input {
-                self.report(operator.clone(), layer);
-            }
-        }
+        let unknown = inputs.iter().flatten().any(|input| matches!(input, Value::Unknown));
         if !known {
             let domain = if node.domain.is_empty() { "" } else { "." };
-            self.report(format!("{}{domain}{}", node.domain, node.op_type), name);
+            self.report(format!("{}{domain}{}", node.domain, node.op_type), name)?;
             return self.set(node, name, Vec::new(), |_| Value::Unknown);
         }
         if unknown {
@@ -272,11 +269,11 @@ impl<'a> Reader<'a> {
                     self.modules.note(node, *id);
                 }
                 self.set(node, name, values, |i| {
-                    Value::Unsupported(format!("{} with output {i}", node.op_type), name.to_string())
+                    Value::Unsupported(format!("{} with output {i}", node.op_type).into(), name.clone())
                 })
             }
             Err(Fault::Unsupported(how)) => {
-                self.report(format!("{} {how}", node.op_type), name);
+                self.report(format!("{} {how}", node.op_type), name)?;
                 self.set(node, name, Vec::new(), |_| Value::Unknown)
             }
             Err(fault) => Err(plain(fault, name)),
@@ -287,7 +284,7 @@ impl<'a> Reader<'a> {
     fn set(
         &mut self,
         node: &'a NodeProto,
-        layer: &str,
+        layer: &Rc<str>,
         values: Vec<Value>,
         rest: impl Fn(usize) -> Value,
     ) -> Result<()> {
@@ -303,6 +300,15 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// As [`Self::value`]. What is unsupported when it is read is reported, once, and unknown from then on.
+    fn supported(&mut self, name: &'a str, reader: &str) -> Result<Value> {
+        let value = self.value(name, reader)?;
+        let Value::Unsupported(operator, layer) = value else { return Ok(value) };
+        self.report(operator.to_string(), &layer)?;
+        self.values.insert(name, Value::Unknown);
+        Ok(Value::Unknown)
     }
 
     /// What a value of the file has become; an initialiser is decoded when it is first read.
@@ -329,12 +335,14 @@ impl<'a> Reader<'a> {
         ))
     }
 
-    fn report(&mut self, operator: String, layer: &str) {
+    fn report(&mut self, operator: String, layer: &Rc<str>) -> Result<()> {
         let place = *self.places.entry(operator).or_insert_with_key(|operator| {
             self.unsupported.push((operator.clone(), Vec::new()));
             self.unsupported.len() - 1
         });
-        self.unsupported[place].1.push(layer.into());
+        self.context.spend(layer.len()).map_err(|fault| plain(fault, layer))?;
+        self.unsupported[place].1.push(layer.to_string());
+        Ok(())
     }
 }
 

@@ -20,6 +20,8 @@
 //! # Ok::<(), attr_core::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod derivatives;
 mod error;
 mod guess;

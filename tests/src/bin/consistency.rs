@@ -2,6 +2,8 @@
 //!
 //! The table is printed as it grows and written to `target/consistency.md`.
 
+#![forbid(unsafe_code)]
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -76,8 +76,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// The first of each class among the digits that are built in, which are in the order of their classes.
 fn digits() -> Result<Inputs> {
-    let all =
-        npy::decode(DIGITS).map_err(|reason| Error::failed(format!("the built-in digits: {reason}")))?;
+    let all = attr_input::npy::decode(DIGITS)
+        .map_err(|reason| Error::failed(format!("the built-in digits: {reason}")))?;
     let each = all.shape().first().map_or(1, |rows| (rows / LABELS.lines().count().max(1)).max(1));
     let array = all.slice_axis(Axis(0), Slice::new(0, None, each as isize)).to_owned();
     // What the network says about a digit is enough beside its picture.

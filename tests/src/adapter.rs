@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
 
-use attr_candle::CandleModel;
+use attr_candle::{Candle, CandleModel};
 use attr_core::{Graph, GraphModel, ModelWrapper, Precision, Tensor};
 #[cfg(feature = "tf")]
 use attr_tf::{SavedModel, TfModel};
@@ -25,6 +25,7 @@ macro_rules! on_every_adapter {
     ($check:path, $cases:expr) => {{
         let (cases, mut failures) = ($cases, Vec::new());
         $crate::run_on!(adapter: reference, candle_f64, candle_f32; failures, &cases, $check);
+        $crate::run_on!(adapter: candle_native_f64, candle_native_f32; failures, &cases, $check);
         #[cfg(feature = "torch")]
         $crate::run_on!(adapter: torch_f64, torch_f32, torch_native_f64, torch_native_f32; failures, &cases, $check);
         #[cfg(feature = "tf")]
@@ -71,6 +72,18 @@ pub fn candle_f32() -> Adapter<CandleModel> {
     Adapter::of(backend::candle_f32(), |graph| attr_candle::compile(graph.clone(), Precision::F32))
 }
 
+/// A forward function over candle's tensors with every layer tapped, in double precision.
+pub fn candle_native_f64() -> Adapter<attr_candle::Native> {
+    let build = |graph: &Graph| attr_candle::Native::of_graph(graph.clone(), Candle::cpu(Precision::F64));
+    Adapter { name: "candle native f64", cannot: NATIVE_CANNOT, ..Adapter::of(backend::candle_f64(), build) }
+}
+
+/// A forward function over candle's tensors with every layer tapped, in single precision.
+pub fn candle_native_f32() -> Adapter<attr_candle::Native> {
+    let build = |graph: &Graph| attr_candle::Native::of_graph(graph.clone(), Candle::cpu(Precision::F32));
+    Adapter { name: "candle native f32", cannot: NATIVE_CANNOT, ..Adapter::of(backend::candle_f32(), build) }
+}
+
 /// libtorch in double precision.
 #[cfg(feature = "torch")]
 pub fn torch_f64() -> Adapter<TorchModel> {
@@ -97,7 +110,6 @@ pub fn torch_native_f32() -> Adapter<Native> {
     Adapter { name: "torch native f32", cannot: NATIVE_CANNOT, ..Adapter::of(backend::torch_f32(), build) }
 }
 
-#[cfg(feature = "torch")]
 const NATIVE_CANNOT: &[Cannot] = &[Cannot {
     case: "below values put in with more rows",
     reason: "a function of the user's is run on all rows, so what lies below the values has them all, too",

@@ -119,9 +119,8 @@ pub fn tf_f32() -> Backend<Tf> {
 }
 
 #[cfg(feature = "tf")]
-const TF_CANNOT: &[Cannot] = &[
-    Cannot { case: "NaN through max pool", reason: "TensorFlow's max pooling passes over NaN" },
-];
+const TF_CANNOT: &[Cannot] =
+    &[Cannot { case: "NaN through max pool", reason: "TensorFlow's max pooling passes over NaN" }];
 
 /// The kernels of one framework in one precision; as [`crate::Adapter`], but for single layers.
 pub struct Backend<K: Kernels> {

@@ -11,7 +11,7 @@ input; `logits64.npy` and `gradient64.npy` are the last two in double precision.
 The weights are random. Three things are done so that every layer counts, and so that the numbers stay sensible in deep
 networks: parameters that the initialisation leaves at one value (biases at 0, gains at 1, the scales of ConvNeXt's
 branches at 1e-6, the last layer of a vision transformer at 0) are drawn around it; and batch norms get the statistics of
-random images at their place in the network.
+random images at their place in the network, one after another.
 
 Both exporters fold batch norms into convolutions in single precision. That would round the weights, and a network whose
 weights are off by 1e-7 has its kinks elsewhere: its gradient can't be compared, not even in double precision. So all
@@ -94,26 +94,23 @@ def vary(parameter):
 
 
 def settle(network, side):
-    """Gives the batch norms the mean statistics of a few random batches, about, and numbers that fold exactly."""
+    """Gives each batch norm the statistics of random images, given those of the batch norms before it."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    if not norms:
-        return
-    momentum = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.weight.copy_(torch.where(norm.weight < 1, 0.5, 1.0))
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches
-        norm.train()
-    for _ in range(2):
-        network(torch.randn(4, 3, side, side))
-    for norm, before in zip(norms, momentum):
-        deviation = torch.exp2(norm.running_var.sqrt().log2().round().clamp(min=-4))
-        # About 1e-5, or as much as single precision still takes off the largest variance without rounding.
-        norm.eps = max(2.0**-17, deviation.max().item() ** 2 * 2.0**-23)
-        norm.running_var.copy_(deviation**2 - norm.eps)
-        norm.running_mean.copy_((norm.running_mean / deviation * 256).round() / 256 * deviation)
-        norm.momentum = before
-        norm.eval()
+    hooks = [norm.register_forward_pre_hook(settle_norm) for norm in norms]
+    network(torch.randn(4, 3, side, side))
+    for hook in hooks:
+        hook.remove()
+
+
+def settle_norm(norm, inputs):
+    """Statistics of the values that it is about to normalise, rounded to numbers that fold exactly."""
+    variance, mean = torch.var_mean(inputs[0], (0, 2, 3))
+    deviation = torch.exp2(variance.sqrt().log2().round().clamp(min=-4))
+    norm.weight.copy_(torch.where(norm.weight < 1, 0.5, 1.0))
+    # About 1e-5, or as much as single precision still takes off the largest variance without rounding.
+    norm.eps = max(2.0**-17, deviation.max().item() ** 2 * 2.0**-23)
+    norm.running_var.copy_(deviation**2 - norm.eps)
+    norm.running_mean.copy_((mean / deviation * 256).round() / 256 * deviation)
 
 
 def answer(network, image, weights):

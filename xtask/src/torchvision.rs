@@ -337,3 +337,45 @@ const HEAD: &str = "\
 | network | exporter | operator set | operators | layers | logits | gradient | PyTorch's own | logits, double | gradient, double | one row | opens in | |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
+
+#[cfg(test)]
+mod tests {
+    use ndarray::arr1;
+
+    use super::*;
+
+    #[test]
+    fn a_distance_is_the_largest_difference_in_parts_of_the_largest_number() {
+        let distance =
+            |ours: &[f64], theirs: &[f64]| distance(&arr1(ours).into_dyn(), &arr1(theirs).into_dyn());
+        assert_eq!(distance(&[1.0, -3.5], &[1.5, -4.0]), 0.125);
+        for (ours, theirs) in
+            [(&[f64::NAN, 1.0][..], &[1.0, 1.0]), (&[1.0], &[1.0, 1.0]), (&[0.0, 0.0], &[0.0, 0.0])]
+        {
+            assert_eq!(distance(ours, theirs), f64::INFINITY, "{ours:?} {theirs:?}");
+        }
+    }
+
+    #[test]
+    fn only_kinks_excuse_a_gradient() {
+        let at = |logits, gradient| Distance { logits, gradient };
+        let (good, exact) = (at(1e-6, 1e-6), at(1e-15, 1e-15));
+        assert_eq!(verdict(good, exact, exact), Verdict::Equal);
+        assert_eq!(verdict(at(1e-6, 1e-2), exact, exact), Verdict::EqualButForKinks);
+        for (single, double, alone) in [
+            (at(1e-3, 1e-2), exact, exact),
+            (at(1e-6, 1e-2), at(1e-15, 1e-5), exact),
+            (good, at(1e-5, 1e-15), exact),
+            (good, exact, at(1e-15, f64::INFINITY)),
+        ] {
+            assert_eq!(verdict(single, double, alone), Verdict::Differs);
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut() {
+        assert_eq!(in_a_cell("layer \"a|b\"\nbacktrace"), "layer \"a\\|b\"");
+        let long = in_a_cell(&"é".repeat(301));
+        assert_eq!((long.chars().count(), long.ends_with("é...")), (303, true));
+    }
+}

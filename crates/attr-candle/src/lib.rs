@@ -22,11 +22,14 @@
 
 mod error;
 mod kernels;
+mod native;
+pub mod ops;
 mod tensor;
 
 use attr_core::{Graph, GraphModel, Precision, Result};
 
 pub use kernels::Candle;
+pub use native::{Chain, Native, Taps};
 pub use tensor::CandleTensor;
 
 /// A layer graph that runs on candle.

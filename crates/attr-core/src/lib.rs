@@ -40,6 +40,7 @@ mod rewrite;
 pub mod rule;
 pub mod shape;
 mod sweep;
+pub mod tapped;
 pub mod tensor;
 mod walk;
 

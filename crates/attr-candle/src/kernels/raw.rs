@@ -72,7 +72,10 @@ fn each_avx2<F: Smooth, T: Real>(x: &[T], y: &mut [T]) {
 /// Compiled for the instructions of the function that it is part of.
 #[inline(always)]
 fn each_portable<F: Smooth, T: Real>(x: &[T], y: &mut [T]) {
-    y.iter_mut().zip(x).for_each(|(y, &x)| *y = T::narrow(F::at(x.wide())));
+    // Not a closure, which would be compiled by itself.
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = T::narrow(F::at(x.wide()));
+    }
 }
 
 /// The sum of a vector's lanes, by halves.

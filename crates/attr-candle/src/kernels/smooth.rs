@@ -39,7 +39,7 @@ impl Smooth for Exp {
 impl Smooth for Erf {
     #[inline(always)]
     fn at(x: f64) -> f64 {
-        erf(x).0
+        erf(x)
     }
 }
 
@@ -53,15 +53,15 @@ impl Smooth for ErfSlope {
 impl Smooth for Gelu {
     #[inline(always)]
     fn at(x: f64) -> f64 {
-        x * 0.5 * (1.0 + erf(x * FRAC_1_SQRT_2).0)
+        x * 0.5 * (1.0 + erf(x * FRAC_1_SQRT_2))
     }
 }
 
 impl Smooth for GeluSlope {
     #[inline(always)]
     fn at(x: f64) -> f64 {
-        let (erf, bell) = erf(x * FRAC_1_SQRT_2);
-        0.5 * (1.0 + erf) + x * bell * (0.5 * FRAC_1_SQRT_2 * FRAC_2_SQRT_PI)
+        let density = exp(-0.5 * x * x) * (0.5 * FRAC_1_SQRT_2 * FRAC_2_SQRT_PI);
+        0.5 * (1.0 + erf(x * FRAC_1_SQRT_2)) + x * density
     }
 }
 
@@ -129,10 +129,10 @@ fn exp(x: f64) -> f64 {
     if x > 700.0 { f64::INFINITY } else { y }
 }
 
-/// The error function and `exp(-x^2)`: quotients of polynomials on both sides of 0.46875 (Cody 1969, Math. Comp.
+/// The error function: quotients of polynomials on both sides of 0.46875 (Cody 1969, Math. Comp.
 /// 23:631-637), the one for large x also where erf is 1 but for the last bits.
 #[inline(always)]
-fn erf(x: f64) -> (f64, f64) {
+fn erf(x: f64) -> f64 {
     const SMALL: [[f64; 5]; 2] = [
         [
             1.857_777_061_846_031_53e-1,
@@ -174,7 +174,6 @@ fn erf(x: f64) -> (f64, f64) {
         ],
     ];
     let size = x.abs();
-    let bell = exp(-size * size);
     let far = if size > 6.0 { 6.0 } else { size };
     let square = size * size;
     let near = size < 0.46875;
@@ -184,8 +183,8 @@ fn erf(x: f64) -> (f64, f64) {
     let above = if near { small[0] } else { large[0] };
     let below = if near { small[1] } else { large[1] };
     let quotient = above / below;
-    let value = if near { size * quotient } else { 1.0 - bell * quotient };
-    (value.copysign(x), bell)
+    let value = if near { size * quotient } else { 1.0 - exp(-square) * quotient };
+    value.copysign(x)
 }
 
 /// Factors from the highest power down.

@@ -16,7 +16,7 @@ use crate::input::Inputs;
 use crate::labels::Labels;
 use crate::output::Output;
 use crate::picture::{self, View};
-use crate::{model, npy, terminal};
+use crate::{model, terminal};
 
 const MODEL: &[u8] = include_bytes!("../../assets/digits.onnx");
 const PATTERNS: &[u8] = include_bytes!("../../assets/digits.patterns.safetensors");

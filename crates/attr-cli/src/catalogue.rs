@@ -28,6 +28,8 @@ pub(crate) struct Asked {
     /// The same with what is set for it alone: what stands above its picture.
     pub(crate) title: String,
     pub(crate) settings: Settings,
+    /// What the evidence has to say about them.
+    pub(crate) notes: Vec<String>,
 }
 
 /// What is set besides the methods' own words.
@@ -45,7 +47,8 @@ pub(crate) fn asked(texts: &[&str], common: &Common<'_>) -> Result<Vec<Asked>> {
     for text in texts {
         let (name, values) = with_settings(text)?;
         let (method, settings) = (find(name)?, Settings { values, ..Settings::default() });
-        asked.push(Asked { method: method.name, title: settings.titled(method.name), settings });
+        let title = settings.titled(method.name);
+        asked.push(Asked { method: method.name, title, settings, notes: Vec::new() });
         methods.push(method);
     }
     for text in common.settings {

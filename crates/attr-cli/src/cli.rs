@@ -89,13 +89,22 @@ impl From<Dtype> for attr_core::Precision {
     }
 }
 
-/// The inputs, and how a picture becomes numbers where no JSON beside the model says it.
+/// The inputs, and how they become numbers where no JSON beside the model says it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InputArgs {
-    /// A picture (.png, .jpg) or an array with its batch axis (.npy), given once or more: rows of the
-    /// batch. Of a model with several inputs each is NAME=FILE
-    #[arg(long = "input", required = true, value_name = "[NAME=]FILE")]
+    /// A picture (.png, .jpg), an array with its batch axis (.npy) or a table with a header (.csv, .tsv), given once
+    /// or more: rows of the batch. Of a model with several inputs each is NAME=FILE
+    #[arg(long = "input", required_unless_present = "texts", value_name = "[NAME=]FILE")]
     pub(crate) inputs: Vec<String>,
+    /// A text for a model that takes token numbers, once or more: explained at the embeddings of its tokens
+    #[arg(long = "text", value_name = "TEXT", conflicts_with = "inputs")]
+    pub(crate) texts: Vec<String>,
+    /// Text: the model's tokenizer; without it what the JSON beside the model says, or tokenizer.json there
+    #[arg(long, value_name = "FILE", requires = "texts")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// Table: which row, counted from 1 below the header, once or more; all of them if not given
+    #[arg(long = "row", value_name = "N", conflicts_with = "texts")]
+    pub(crate) rows: Vec<usize>,
     /// Picture: height and width of the model's input, as 224 or 224x320
     #[arg(long, value_name = "SIZE", help_heading = "Preparing pictures")]
     pub(crate) size: Option<Size>,
@@ -109,7 +118,7 @@ pub(crate) struct InputArgs {
     /// Picture: what values of 0..1 are multiplied by before the mean is taken away
     #[arg(long, value_name = "X", help_heading = "Preparing pictures", allow_negative_numbers = true)]
     pub(crate) scale: Option<f64>,
-    /// Picture: taken away, one number or one a channel: 0.485,0.456,0.406
+    /// Picture or table: taken away, one number or one a channel or column: 0.485,0.456,0.406
     #[arg(
         long,
         value_name = "X,..",
@@ -118,7 +127,7 @@ pub(crate) struct InputArgs {
         allow_negative_numbers = true
     )]
     pub(crate) mean: Option<Vec<f64>>,
-    /// Picture: divided by, one number or one a channel
+    /// Picture or table: divided by, one number or one a channel or column
     #[arg(
         long,
         value_name = "X,..",
@@ -142,15 +151,23 @@ pub(crate) struct QuestionArgs {
     /// `neuron 1,2,3`; behind `softmax`, `log-softmax` or `sigmoid` if wanted
     #[arg(long, default_value = "predicted", value_name = "TARGET")]
     pub(crate) target: String,
-    /// Whose influence: a layer by name or index, `input`, `logits` or `output`; `before:` takes its input
-    #[arg(long, default_value = "input", value_name = "LAYER")]
-    pub(crate) layer: String,
+    /// Text: what is explained is the cosine of the model's output, an embedding, with that of this other text
+    #[arg(long, value_name = "TEXT", requires = "texts", conflicts_with = "target")]
+    pub(crate) similar_to: Option<String>,
+    /// Whose influence: a layer by name or index, `input`, `logits` or `output`; `before:` takes its input.
+    /// Without it the input, of a text the embeddings of its tokens
+    #[arg(long, value_name = "LAYER")]
+    pub(crate) layer: Option<String>,
     /// On what: likewise
     #[arg(long, default_value = "logits", value_name = "LAYER")]
     pub(crate) to: String,
     /// A parameter of the method (`attr methods NAME` lists them); METHOD.KEY=VALUE for one of several
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<String>,
+    /// What is compared with, for all methods that have a baseline: `zeros`, a number; text: `pad` (the default),
+    /// `mask` or a token by name, in the place of each of its own; table: `mean`, of all rows of the file
+    #[arg(long, value_name = "BASELINE", allow_hyphen_values = true)]
+    pub(crate) baseline: Option<String>,
     /// For pattern-net and pattern-attribution: the model's patterns, as `attr patterns` writes them
     #[arg(long, value_name = "FILE")]
     pub(crate) patterns: Option<PathBuf>,
@@ -160,8 +177,8 @@ pub(crate) struct QuestionArgs {
     /// Bytes that one chunk of work may take, as 512MiB or 2GB
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub(crate) memory: Option<u64>,
-    /// What is done with the attributions afterwards
-    #[arg(long, value_name = "abs|square|max-channels")]
+    /// What is done with the attributions afterwards; of a text, before they are summed over each embedding
+    #[arg(long, value_name = "abs|square|max-channels|norm")]
     pub(crate) post: Option<Post>,
 }
 
@@ -189,6 +206,8 @@ pub(crate) enum Post {
     Square,
     /// The largest value over the channels
     MaxChannels,
+    /// The Euclidean norm over the channels
+    Norm,
 }
 
 /// Reads a size in bytes: `2GiB`, `512 MiB`, `2GB`, `1000000`.

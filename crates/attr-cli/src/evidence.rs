@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::explanation::{Explanation, Question};
 use crate::input::Inputs;
 use crate::model::Model;
-use crate::target;
+use crate::parts;
 
 /// Below this share of the quantity, what is left over of a conservation law is called small.
 const SMALL: f64 = 0.01;
@@ -25,13 +25,13 @@ pub(crate) fn json(explanation: &Explanation, question: &Question, model: &Model
     let classes: Vec<_> = rows.map(|row| explanation.class(question, row)).collect();
     let labels: Vec<_> = classes.iter().map(|class| class.map(|class| inputs.labels.name(class))).collect();
     let arrays = explanation.names.iter().zip(&explanation.attribution.values);
-    json!({
+    let mut json = json!({
         "method": evidence.method,
         "parameters": parameters,
         "inputs": inputs.rows,
         "from": evidence.from,
         "to": evidence.to,
-        "target": evidence.target,
+        "target": question.words().unwrap_or(&evidence.target),
         "classes": classes,
         "labels": labels,
         "quantity": evidence.quantity,
@@ -48,46 +48,61 @@ pub(crate) fn json(explanation: &Explanation, question: &Question, model: &Model
         "evaluations": evidence.evaluations,
         "seconds": explanation.seconds,
         "peak_bytes": peak_bytes(),
-    })
+    });
+    if let (Some((name, parts)), Some(object)) = (parts::json(explanation, inputs), json.as_object_mut()) {
+        object.insert(name.to_string(), parts);
+    }
+    json
 }
 
 /// The most important of it, for a person.
 pub(crate) fn summary(explanation: &Explanation, question: &Question, inputs: &Inputs) -> String {
+    let rows: Vec<_> = (0..inputs.rows.len()).collect();
+    facts(explanation, question, inputs, &rows).iter().fold(String::new(), |mut text, (name, value)| {
+        writeln!(text, "{name:<10} {value}").expect("BUG: a String takes all text");
+        text
+    })
+}
+
+/// What is known about an explanation of these rows: names and values.
+pub(crate) fn facts(
+    explanation: &Explanation,
+    question: &Question,
+    inputs: &Inputs,
+    rows: &[usize],
+) -> Vec<(&'static str, String)> {
     let evidence = &explanation.attribution.evidence;
-    let mut text = String::new();
-    let mut line = |key: &str, value: String| {
-        writeln!(text, "{key:<10} {value}").expect("BUG: a String takes all text");
-    };
+    let mut facts = Vec::new();
     let parameters: Vec<_> = evidence.parameters.iter().map(|p| format!("{}={}", p.name, p.value)).collect();
     let with = if parameters.is_empty() { String::new() } else { format!(" ({})", parameters.join(", ")) };
-    line("method", format!("{}{with}", evidence.method));
-    line("influence", format!("of {} on {}", evidence.from, evidence.to));
-    for (row, name) in inputs.rows.iter().enumerate() {
+    facts.push(("method", format!("{}{with}", evidence.method)));
+    facts.push(("influence", format!("of {} on {}", evidence.from, evidence.to)));
+    for &row in rows {
         if inputs.rows.len() > 1 {
-            line("input", name.clone());
+            facts.push(("input", inputs.rows[row].clone()));
         }
         let about = match explanation.class(question, row) {
             Some(class) if evidence.classes.is_some() => {
                 format!("{}, {}", inputs.labels.describe(class), question.target)
             }
-            _ => target::describe(&question.target, &inputs.labels),
+            _ => question.describe(&inputs.labels),
         };
-        line("target", about);
+        facts.push(("target", about));
         if let Some(quantity) = evidence.quantity.get(row) {
             let baseline = evidence.baseline_quantity.as_ref().and_then(|values| values.get(row));
             let there = baseline.map_or(String::new(), |value| format!("; at the baseline {value:.6}"));
-            line("quantity", format!("{quantity:.6}{there}"));
+            facts.push(("quantity", format!("{quantity:.6}{there}")));
             if let Some(residual) = evidence.residual.as_ref().and_then(|values| values.get(row)) {
                 let claimed = evidence.claimed.as_ref().and_then(|values| values.get(row));
-                line("residual", meaning(*residual, *claimed.unwrap_or(quantity), evidence.law));
+                facts.push(("residual", meaning(*residual, *claimed.unwrap_or(quantity), evidence.law)));
             }
         }
     }
     let dtype = evidence.precision;
     let time = format!("{:.2} s, {} evaluations", explanation.seconds, evidence.evaluations);
-    line("time", format!("{time}, {} {dtype}", evidence.backend));
-    evidence.notes.iter().for_each(|note| line("note", note.clone()));
-    text
+    facts.push(("time", format!("{time}, {} {dtype}", evidence.backend)));
+    facts.extend(evidence.notes.iter().map(|note| ("note", note.clone())));
+    facts
 }
 
 /// What a residual says, against what the attributions should add up to.

@@ -1,16 +1,18 @@
-//! A model's inputs, from pictures and arrays in files.
+//! A model's inputs, from texts, and from pictures, arrays and tables in files.
 
 use std::path::Path;
 
 use attr_core::{Cut, Place};
 use ndarray::{ArrayD, Axis, concatenate};
 
-use crate::cli::InputArgs;
+use crate::cli::{InputArgs, ModelArgs};
 use crate::error::{At, Error, Result};
 use crate::labels::Labels;
 use crate::model::Model;
-use crate::preparation::{Description, Layout, Preparation};
-use crate::{npy, photo};
+use crate::preparation::{Description, Layout, Preparation, Standard};
+use crate::table::Table;
+use crate::text::Text;
+use crate::{model, npy, photo};
 
 /// What a model is asked about.
 pub(crate) struct Inputs {
@@ -24,19 +26,66 @@ pub(crate) struct Inputs {
     pub(crate) preparation: Option<Preparation>,
     /// The names of the classes.
     pub(crate) labels: Labels,
+    /// What else is known of them.
+    pub(crate) kind: Kind,
 }
 
-/// Reads and prepares all inputs; several files of one input become rows of a batch.
-pub(crate) fn read(args: &InputArgs, model: &Model) -> Result<Inputs> {
+/// What inputs were before they became numbers, where their parts have names.
+pub(crate) enum Kind {
+    /// Pictures, or arrays of which nothing else is known.
+    Arrays,
+    /// Texts, of tokens.
+    Text(Text),
+    /// Rows of a table, of columns.
+    Table(Table),
+}
+
+/// Opens a model and prepares its inputs, for a model may take texts of any length, and has to be told which.
+/// `other` is a text that the texts are compared with.
+pub(crate) fn open(args: &ModelArgs, input: &InputArgs, other: Option<&str>) -> Result<(Model, Inputs)> {
+    if input.texts.is_empty() {
+        let model = model::open(args, None)?;
+        let inputs = read(input, &model)?;
+        return Ok((model, inputs));
+    }
+    let text = Text::read(&input.texts, other, input.tokenizer.as_deref(), &args.model)?;
+    let model = model::open(args, Some(text.longest()))?;
+    let labels = Labels::find(input, &model.path, Description::beside(&model.path)?.as_ref())?;
+    let arrays = text.arrays(&text.rows, &model.places(&Cut::input())?)?;
+    let rows = input.texts.clone();
+    let kind = Kind::Text(text);
+    Ok((model, Inputs { arrays, rows, channel_axis: 1, preparation: None, labels, kind }))
+}
+
+/// Reads and prepares all files; several of one input become rows of a batch.
+fn read(args: &InputArgs, model: &Model) -> Result<Inputs> {
     let reader = Reader::new(args, model)?;
     let labels = Labels::find(args, &model.path, reader.description.as_ref())?;
-    let (arrays, rows) = reader.arrays(&args.inputs)?;
-    Ok(Inputs { arrays, rows, channel_axis: reader.channel_axes[0], preparation: reader.preparation, labels })
+    let Read { arrays, rows, mut tables } = reader.arrays(&args.inputs)?;
+    let kind = match tables.pop() {
+        Some(table) if tables.is_empty() && arrays.len() == 1 && table.rows.len() == rows.len() => {
+            Kind::Table(table)
+        }
+        _ => Kind::Arrays,
+    };
+    let channel_axis = reader.channel_axes[0];
+    Ok(Inputs { arrays, rows, channel_axis, preparation: reader.preparation, labels, kind })
+}
+
+/// What files hold.
+pub(crate) struct Read {
+    /// One array for each input, batch first.
+    pub(crate) arrays: Vec<ArrayD<f64>>,
+    /// A name for each row.
+    rows: Vec<String>,
+    /// Those of the files that are tables.
+    tables: Vec<Table>,
 }
 
 /// What is known of a model's inputs before a file is read.
 pub(crate) struct Reader<'a> {
     model: &'a Model,
+    args: &'a InputArgs,
     places: Vec<Place>,
     /// Of each, if it has one.
     channel_axes: Vec<usize>,
@@ -45,13 +94,13 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(args: &InputArgs, model: &'a Model) -> Result<Self> {
+    pub(crate) fn new(args: &'a InputArgs, model: &'a Model) -> Result<Self> {
         let places = model.places(&Cut::input())?;
         let description = Description::beside(&model.path)?;
         let first = places.first().ok_or_else(|| Error::failed("the model has no inputs"))?;
         let channel_axes = model.channel_axes(&Cut::input())?;
         let preparation = Preparation::new(description.as_ref(), args, first, channel_axes[0])?;
-        Ok(Reader { model, places, channel_axes, description, preparation })
+        Ok(Reader { model, args, places, channel_axes, description, preparation })
     }
 
     /// Whether files need no names of inputs.
@@ -59,22 +108,23 @@ impl<'a> Reader<'a> {
         self.places.len() == 1
     }
 
-    /// One array for each input, and a name for each row.
-    pub(crate) fn arrays(&self, texts: &[String]) -> Result<(Vec<ArrayD<f64>>, Vec<String>)> {
-        let Reader { model, places, channel_axes, preparation, .. } = self;
+    /// The content of files.
+    pub(crate) fn arrays(&self, texts: &[String]) -> Result<Read> {
+        let places = &self.places;
         let mut parts: Vec<Vec<ArrayD<f64>>> = vec![Vec::new(); places.len()];
-        let mut rows = Vec::new();
+        let (mut rows, mut tables) = (Vec::new(), Vec::new());
         for text in texts {
             let (index, path) = split(text, places)?;
-            let place = (&places[index], channel_axes[index]);
-            let array = file(Path::new(path), place, preparation.as_ref(), model)?;
+            let (array, table) = self.file(Path::new(path), index)?;
             if index == 0 {
                 let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                match array.len_of(Axis(0)) {
-                    1 => rows.push(name),
-                    several => rows.extend((0..several).map(|row| format!("{name} {row}"))),
+                match (array.len_of(Axis(0)), &table) {
+                    (_, Some(table)) => rows.extend(table.rows.iter().map(|row| format!("{name} row {row}"))),
+                    (1, None) => rows.push(name),
+                    (several, None) => rows.extend((0..several).map(|row| format!("{name} {row}"))),
                 }
             }
+            tables.extend(table);
             parts[index].push(array);
         }
         let join = |(parts, place): (Vec<ArrayD<f64>>, &Place)| {
@@ -97,7 +147,41 @@ impl<'a> Reader<'a> {
                 return Err(Error::failed(format!("input {:?}: {reason}", place.name)));
             }
         }
-        Ok((arrays, rows))
+        if tables.is_empty() && !self.args.rows.is_empty() {
+            return Err(Error::usage("row: expected a table (.csv or .tsv) to take it from, found none"));
+        }
+        Ok(Read { arrays, rows, tables })
+    }
+
+    /// One file, batch first.
+    fn file(&self, path: &Path, index: usize) -> Result<(ArrayD<f64>, Option<Table>)> {
+        let place = &self.places[index];
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let (array, table) = match ending.as_str() {
+            "npy" => (npy::read(path)?, None),
+            "csv" | "tsv" => {
+                let dims = place.shape.as_ref().map(|shape| shape.at(1));
+                let Some(&[1, features]) = dims.as_deref() else {
+                    let found = place.shape.as_ref().map_or("unknown".to_string(), ToString::to_string);
+                    let expected = "expected an input of shape [B, features] for a table";
+                    return Err(Error::file(path, format!("{expected}, found {found}")));
+                };
+                let standard = Standard::new(self.description.as_ref(), self.args, features)?;
+                let table = Table::read(path, features, standard, &self.args.rows)?;
+                (table.array(), Some(table))
+            }
+            _ => {
+                let place = (place, self.channel_axes[index]);
+                (picture(path, place, self.preparation.as_ref(), self.model)?, None)
+            }
+        };
+        match &place.shape {
+            Some(shape) if !shape.admits(array.shape()) => {
+                let found = array.shape();
+                Err(Error::file(path, format!("expected an array of shape {shape}, found {found:?}")))
+            }
+            _ => Ok((array, table)),
+        }
     }
 }
 
@@ -126,27 +210,6 @@ fn split<'a>(text: &'a str, places: &[Place]) -> Result<(usize, &'a str)> {
     }
 }
 
-/// One file, batch first.
-fn file(
-    path: &Path,
-    (place, channel_axis): (&Place, usize),
-    preparation: Option<&Preparation>,
-    model: &Model,
-) -> Result<ArrayD<f64>> {
-    let is_array = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"));
-    let array = match is_array {
-        true => npy::read(path)?,
-        false => picture(path, (place, channel_axis), preparation, model)?,
-    };
-    match &place.shape {
-        Some(shape) if !shape.admits(array.shape()) => {
-            let found = array.shape();
-            Err(Error::file(path, format!("expected an array of shape {shape}, found {found:?}")))
-        }
-        _ => Ok(array),
-    }
-}
-
 fn picture(
     path: &Path,
     (place, channel_axis): (&Place, usize),
@@ -157,8 +220,10 @@ fn picture(
     let layout = place.shape.as_ref().and_then(|shape| Layout::of(shape, channel_axis));
     let Some(layout) = layout else {
         let shape = place.shape.as_ref().map_or("unknown".to_string(), ToString::to_string);
-        let expected =
-            format!("an array (.npy), for the input {:?} of shape {shape} is no picture", place.name);
+        let expected = format!(
+            "an array (.npy) or table (.csv), for the input {:?} of shape {shape} is no picture",
+            place.name
+        );
         return Err(Error::file(path, format!("expected {expected}")));
     };
     match preparation.filter(|preparation| preparation.layout == layout) {

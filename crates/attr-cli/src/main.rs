@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod baseline;
 mod catalogue;
 mod cli;
 mod commands;
@@ -21,6 +22,7 @@ mod labels;
 mod model;
 mod npy;
 mod output;
+mod parts;
 mod photo;
 mod picture;
 mod place;
@@ -28,8 +30,11 @@ mod prediction;
 mod preparation;
 mod progress;
 mod saved_model;
+mod table;
 mod target;
 mod terminal;
+mod text;
+mod tokenizer;
 
 use std::process::ExitCode;
 

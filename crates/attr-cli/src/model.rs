@@ -50,8 +50,8 @@ impl Model {
     }
 }
 
-/// Reads the file and makes its network runnable.
-pub(crate) fn open(args: &ModelArgs) -> Result<Model> {
+/// Reads the file and makes its network runnable; for texts of so many tokens, if it is for texts.
+pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
     let path = &args.model;
     backend::set_up(&args.device)?;
     let shapes = args.shapes.iter().map(|text| parse_shape(text)).collect::<Result<Shapes>>()?;
@@ -77,7 +77,7 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Model> {
         Err(Error::file(path, format!("expected {expected}, found {what}")))
     };
     let face = match format {
-        Format::Onnx => onnx(path, shapes, &args.device)?,
+        Format::Onnx => onnx(path, shapes, tokens, &args.device)?,
         Format::TorchScript => torch_script(path, shapes, &args.device)?,
         Format::TensorFlow => unreachable!("BUG: models of TensorFlow's are opened elsewhere"),
         Format::Exported => return refuse("an archive of torch.export, which is not supported yet"),
@@ -96,10 +96,26 @@ pub(crate) fn built_in(name: &str, bytes: &[u8], device: &DeviceArgs) -> Result<
     Ok(Model { path, sha256: hash(bytes), face, names: BTreeMap::new() })
 }
 
-fn onnx(path: &Path, shapes: Shapes, device: &DeviceArgs) -> Result<Box<dyn ErasedModel>> {
+fn onnx(
+    path: &Path,
+    shapes: Shapes,
+    tokens: Option<usize>,
+    device: &DeviceArgs,
+) -> Result<Box<dyn ErasedModel>> {
     let mut options = attr_onnx::Options::default();
     options.input_shapes.extend(shapes);
-    let mut graph = attr_onnx::read_with(path, &options).map_err(|error| from_onnx(path, error))?;
+    let mut graph = loop {
+        match attr_onnx::read_with(path, &options) {
+            Ok(graph) => break graph,
+            // An input whose length the file leaves open is as long as the text.
+            Err(attr_onnx::Error::Input { name, .. })
+                if tokens.is_some() && !options.input_shapes.contains_key(&name) =>
+            {
+                options.input_shapes.insert(name, tokens.into_iter().collect());
+            }
+            Err(error) => return Err(from_onnx(path, error)),
+        }
+    };
     // A picture may have its channels last, and an ONNX file does not say so.
     for id in graph.inputs().to_vec() {
         if let Some(layout) = Layout::of(&graph.node(id).shape, 1) {

@@ -34,6 +34,8 @@ pub(crate) enum Format {
     SafeTensors,
     /// `.json`: the evidence
     Json,
+    /// `.html`: a text in colour, with the evidence
+    Page,
 }
 
 impl Output {
@@ -46,8 +48,9 @@ impl Output {
             "npz" => Format::Npz,
             "safetensors" => Format::SafeTensors,
             "json" => Format::Json,
+            "html" => Format::Page,
             _ => {
-                let expected = "a file that ends in .png, .jpg, .npy, .npz, .safetensors or .json";
+                let expected = "a file that ends in .png, .jpg, .npy, .npz, .safetensors, .json or .html";
                 return Err(Error::usage(format!("out: expected {expected}, found {}", path.display())));
             }
         };
@@ -63,6 +66,14 @@ impl Output {
         }
     }
 
+    /// As [`Output::new`], for what can only be a page.
+    pub(crate) fn page(path: &Path) -> Result<Self> {
+        match Output::new(path)? {
+            output @ Output { format: Format::Page, .. } => Ok(output),
+            _ => Err(Error::usage(format!("out: expected a .html file for texts, found {}", path.display()))),
+        }
+    }
+
     /// Writes an explanation as numbers or evidence.
     pub(crate) fn write(&self, explanation: &Explanation, evidence: &Value) -> Result<()> {
         let failed = |error: &dyn std::fmt::Display| Error::file(&self.path, error);
@@ -72,7 +83,7 @@ impl Output {
         let mut named = explanation.names.iter().zip(arrays);
         let mut bytes = Cursor::new(Vec::new());
         match self.format {
-            Format::Picture => unreachable!("BUG: pictures are drawn elsewhere"),
+            Format::Picture | Format::Page => unreachable!("BUG: pictures and pages are made elsewhere"),
             Format::Json => {
                 let text = serde_json::to_string_pretty(evidence).map_err(|error| failed(&error))?;
                 return files::write(&self.path, format!("{text}\n").as_bytes());

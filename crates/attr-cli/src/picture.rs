@@ -12,7 +12,8 @@ use crate::photo;
 
 /// How heat maps are drawn.
 pub(crate) struct View {
-    colors: Option<ColorMap>,
+    /// Where none are given, those that are usual for the values.
+    pub(crate) colors: Option<ColorMap>,
     clip: f64,
     opacity: f64,
 }

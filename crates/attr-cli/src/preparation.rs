@@ -1,10 +1,12 @@
-//! How a picture becomes a model's input: what the JSON beside the model, or flags, say about it.
+//! How a picture, a text or a row of a table becomes a model's input: what the JSON beside the model, or flags, say
+//! about it.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use attr_core::{Place, Shape};
 use clap::ValueEnum;
+use ndarray::Array2;
 use serde::Deserialize;
 
 use crate::cli::InputArgs;
@@ -28,6 +30,19 @@ pub(crate) struct Description {
     std: Option<Channels>,
     /// The names of the classes.
     pub(crate) labels: Option<Labels>,
+    /// Table: the names of the columns that are the model's features, in its order; `mean` and `std` are theirs.
+    columns: Option<Vec<String>>,
+    /// Text: the file of its tokenizer, beside the JSON.
+    pub(crate) tokenizer: Option<PathBuf>,
+}
+
+/// A number `x` of a table becomes `(x - mean) / std`, column by column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Standard {
+    /// The names of the columns in the model's order, if they are known.
+    pub(crate) columns: Option<Vec<String>>,
+    mean: Vec<f64>,
+    std: Vec<f64>,
 }
 
 /// A picture's value `x` in 0..1 becomes `(x * scale - mean) / std`, channel by channel in the model's order.
@@ -194,21 +209,6 @@ impl Preparation {
             let (h, w) = (layout.height, layout.width);
             return Err(Error::usage(format!("size: expected {h}x{w}, the model's, found {height}x{width}")));
         }
-        let each = |name: &str, flag: &Option<Vec<f64>>, said: &Option<Channels>, default: f64| {
-            let given = match (flag, said) {
-                (Some(numbers), _) | (None, Some(Channels::Each(numbers))) => numbers.clone(),
-                (None, Some(Channels::Same(number))) => vec![*number],
-                (None, None) => vec![default],
-            };
-            let numbers = if given.len() == 1 { vec![given[0]; layout.channels] } else { given };
-            let usable = |x: &f64| x.is_finite() && (name == "mean" || *x != 0.0);
-            if numbers.len() != layout.channels || !numbers.iter().all(usable) {
-                let expected = format!("one number, or one for each of {} channels", layout.channels);
-                let nonzero = if name == "std" { ", none of them zero" } else { "" };
-                return Err(Error::usage(format!("{name}: expected {expected}{nonzero}, found {numbers:?}")));
-            }
-            Ok(numbers)
-        };
         let scale = flags.scale.or(said.scale).unwrap_or(1.0);
         if !scale.is_finite() || scale == 0.0 {
             return Err(Error::usage(format!("scale: expected a number other than zero, found {scale}")));
@@ -219,8 +219,8 @@ impl Preparation {
             filter: flags.filter.or(said.filter).unwrap_or_default(),
             order: flags.order.or(said.order).unwrap_or_default(),
             scale,
-            mean: each("mean", &flags.mean, &said.mean, 0.0)?,
-            std: each("std", &flags.std, &said.std, 1.0)?,
+            mean: each("mean", layout.channels, "channels", &flags.mean, said.mean.as_ref())?,
+            std: each("std", layout.channels, "channels", &flags.std, said.std.as_ref())?,
         }))
     }
 
@@ -238,6 +238,52 @@ impl Preparation {
             json_beside(model).display()
         )
     }
+}
+
+impl Standard {
+    /// From what the JSON and the flags say of this many features; numbers stay as they are where nothing is said.
+    pub(crate) fn new(description: Option<&Description>, flags: &InputArgs, features: usize) -> Result<Self> {
+        let columns = description.and_then(|said| said.columns.clone());
+        if let Some(names) = columns.as_ref().filter(|names| names.len() != features) {
+            let expected = format!("{features} names, as many as the model has features");
+            return Err(Error::failed(format!("columns: expected {expected}, found {}", names.len())));
+        }
+        let said = |of: fn(&Description) -> Option<&Channels>| description.and_then(of);
+        Ok(Standard {
+            columns,
+            mean: each("mean", features, "columns", &flags.mean, said(|said| said.mean.as_ref()))?,
+            std: each("std", features, "columns", &flags.std, said(|said| said.std.as_ref()))?,
+        })
+    }
+
+    /// Rows as the model takes them: `[rows, features]`.
+    pub(crate) fn apply(&self, rows: &Array2<f64>) -> Array2<f64> {
+        Array2::from_shape_fn(rows.dim(), |(row, i)| (rows[[row, i]] - self.mean[i]) / self.std[i])
+    }
+}
+
+/// The mean or the standard deviation of each of several channels or columns: from a flag, else the JSON, else such
+/// that it changes nothing.
+fn each(
+    name: &str,
+    count: usize,
+    what: &str,
+    flag: &Option<Vec<f64>>,
+    said: Option<&Channels>,
+) -> Result<Vec<f64>> {
+    let given = match (flag, said) {
+        (Some(numbers), _) | (None, Some(Channels::Each(numbers))) => numbers.clone(),
+        (None, Some(Channels::Same(number))) => vec![*number],
+        (None, None) => vec![if name == "std" { 1.0 } else { 0.0 }],
+    };
+    let numbers = if given.len() == 1 { vec![given[0]; count] } else { given };
+    let usable = |x: &f64| x.is_finite() && (name == "mean" || *x != 0.0);
+    if numbers.len() != count || !numbers.iter().all(usable) {
+        let expected = format!("one number, or one for each of {count} {what}");
+        let nonzero = if name == "std" { ", none of them zero" } else { "" };
+        return Err(Error::usage(format!("{name}: expected {expected}{nonzero}, found {numbers:?}")));
+    }
+    Ok(numbers)
 }
 
 impl From<Length> for Size {

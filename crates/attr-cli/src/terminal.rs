@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
+use attr_viz::Depth;
 use image::{DynamicImage, RgbImage};
 
 use crate::error::{Error, Result};
@@ -25,6 +26,17 @@ pub(crate) fn line(text: impl std::fmt::Display) -> Result<()> {
 /// Whether there is a terminal to draw in.
 pub(crate) fn is_there() -> bool {
     std::io::stdout().is_terminal()
+}
+
+/// How many colours text can have there; none where it goes elsewhere, and where `NO_COLOR` is set to something
+/// (<https://no-color.org>) or the terminal can't.
+pub(crate) fn depth() -> Option<Depth> {
+    let says = |name: &str| std::env::var(name).unwrap_or_default();
+    if !is_there() || !says("NO_COLOR").is_empty() || says("TERM") == "dumb" {
+        return None;
+    }
+    let is_true = ["truecolor", "24bit"].contains(&says("COLORTERM").as_str());
+    Some(if is_true { Depth::True } else { Depth::Indexed })
 }
 
 /// Draws a picture as wide as the terminal at most. A terminal that can't is no reason to fail.

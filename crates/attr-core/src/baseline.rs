@@ -173,4 +173,8 @@ impl FromText for Baseline {
         let expected = "zeros, a number, `blur SIGMA` or `uniform LOW HIGH SEED`";
         parsed.ok_or_else(|| Error::parameter(name, expected, format!("{text:?}")))
     }
+
+    fn from_arrays(_: &str, arrays: &[ArrayD<f64>]) -> Result<Self> {
+        Ok(Baseline::Arrays(arrays.to_vec()))
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ndarray::ArrayD;
+
 use crate::{Error, Patterns, Result};
 
 /// One parameter of a method, as text.
@@ -23,6 +25,10 @@ pub trait Parameters {
     /// Sets one parameter from text; an error names those there are, or the values it can take.
     fn set(&mut self, name: &str, value: &str) -> Result<()>;
 
+    /// Sets one parameter to arrays: a baseline, one array for each tensor that it is a baseline of. An error for
+    /// parameters that are no arrays, or as [`set`](Self::set).
+    fn set_arrays(&mut self, name: &str, arrays: &[ArrayD<f64>]) -> Result<()>;
+
     /// Gives it patterns; an error for methods that use none.
     fn set_patterns(&mut self, _: &Arc<Patterns>) -> Result<()> {
         Err(Error::parameter("patterns", "a method that uses patterns", "another"))
@@ -34,6 +40,8 @@ pub trait Parameters {
 pub struct Settings {
     /// Names and values as text.
     pub values: Vec<(String, String)>,
+    /// Names and arrays, for baselines; they come after the values.
+    pub arrays: Vec<(String, Vec<ArrayD<f64>>)>,
     /// Patterns, for a method that uses them.
     pub patterns: Option<Arc<Patterns>>,
 }
@@ -48,6 +56,7 @@ impl Settings {
     /// Sets all of them.
     pub fn apply<P: Parameters + ?Sized>(&self, method: &mut P) -> Result<()> {
         self.values.iter().try_for_each(|(name, value)| method.set(name, value))?;
+        self.arrays.iter().try_for_each(|(name, arrays)| method.set_arrays(name, arrays))?;
         self.patterns.iter().try_for_each(|patterns| method.set_patterns(patterns))
     }
 }
@@ -56,6 +65,12 @@ impl Settings {
 pub trait FromText: Sized {
     /// The value of the parameter `name` from text, or what was expected.
     fn from_text(name: &str, text: &str) -> Result<Self>;
+
+    /// The value of the parameter `name` from arrays; an error for values that are none.
+    fn from_arrays(name: &str, arrays: &[ArrayD<f64>]) -> Result<Self> {
+        let found = format!("{} arrays", arrays.len());
+        Err(Error::parameter(name, "a value that is written as text", found))
+    }
 }
 
 macro_rules! from_text {
@@ -95,6 +110,20 @@ macro_rules! parameters {
                     return Ok(());
                 })*
                 Err($crate::parameter::unknown(name, value, &self.parameters()))
+            }
+
+            fn set_arrays(
+                &mut self,
+                name: &str,
+                arrays: &[ndarray::ArrayD<f64>],
+            ) -> $crate::Result<()> {
+                // A method may have no parameters at all.
+                let _ = arrays;
+                $(if name == stringify!($field) {
+                    self.$field = $crate::parameter::FromText::from_arrays(name, arrays)?;
+                    return Ok(());
+                })*
+                Err($crate::parameter::unknown(name, "arrays", &self.parameters()))
             }
 
             $(fn set_patterns(&mut self, patterns: &std::sync::Arc<$crate::Patterns>) -> $crate::Result<()> {

@@ -123,6 +123,8 @@ pub enum Squash {
     LogSoftmax,
     /// `1 / (1 + exp(-y))`.
     Sigmoid,
+    /// `y / sqrt(sum(y * y))` over the channel axis: with a weighted sum by a vector of length 1, the cosine.
+    Unit,
 }
 
 /// TruLens' shorthand: a number is a channel, summed over all positions.
@@ -266,7 +268,7 @@ impl<T: Tensor> Quantity<T> for Qoi {
             Qoi::After(squash, qoi) => {
                 let squashed = squash.value(&values[0], seen.channel_axis)?;
                 let inner = qoi.evaluate(std::slice::from_ref(&squashed), seen)?;
-                let cotangent = squash.vjp(&squashed, &inner.cotangents[0], seen.channel_axis)?;
+                let cotangent = squash.vjp(&values[0], &squashed, &inner.cotangents[0], seen.channel_axis)?;
                 Ok(Evaluation { value: inner.value, cotangents: vec![cotangent] })
             }
             _ => {
@@ -316,6 +318,7 @@ impl Squash {
                 let low = y.sub(&positive)?.exp()?;
                 low.div(&low.add(&positive.scale(-1.0)?.exp()?)?)
             }
+            Squash::Unit => y.div(&length(y, axis)?),
             Squash::Softmax | Squash::LogSoftmax => {
                 let shifted = y.sub(&y.max(axis)?)?;
                 let sum = shifted.exp()?.sum(&[axis])?;
@@ -328,8 +331,12 @@ impl Squash {
     }
 
     /// From the derivative by the squashed values to that by the values.
-    fn vjp<T: Tensor>(self, squashed: &T, cotangent: &T, axis: usize) -> Result<T> {
+    fn vjp<T: Tensor>(self, y: &T, squashed: &T, cotangent: &T, axis: usize) -> Result<T> {
         match self {
+            Squash::Unit => {
+                let along = cotangent.mul(squashed)?.sum(&[axis])?;
+                cotangent.sub(&squashed.mul(&along)?)?.div(&length(y, axis)?)
+            }
             Squash::Sigmoid => cotangent.mul(squashed)?.mul(&squashed.affine(-1.0, 1.0)?),
             Squash::Softmax => {
                 let mean = cotangent.mul(squashed)?.sum(&[axis])?;
@@ -338,6 +345,11 @@ impl Squash {
             Squash::LogSoftmax => cotangent.sub(&squashed.exp()?.mul(&cotangent.sum(&[axis])?)?),
         }
     }
+}
+
+/// The Euclidean length over an axis, which stays with length 1.
+fn length<T: Tensor>(y: &T, axis: usize) -> Result<T> {
+    y.square()?.sum(&[axis])?.sqrt()
 }
 
 /// 1 at the first largest value of each channel of each row, else 0.
@@ -404,6 +416,7 @@ impl fmt::Display for Squash {
             Squash::Softmax => "softmax",
             Squash::LogSoftmax => "log-softmax",
             Squash::Sigmoid => "sigmoid",
+            Squash::Unit => "unit",
         })
     }
 }
@@ -436,6 +449,7 @@ impl FromStr for Qoi {
             "softmax" => Ok(rest.parse::<Qoi>()?.after(Squash::Softmax)),
             "log-softmax" => Ok(rest.parse::<Qoi>()?.after(Squash::LogSoftmax)),
             "sigmoid" => Ok(rest.parse::<Qoi>()?.after(Squash::Sigmoid)),
+            "unit" => Ok(rest.parse::<Qoi>()?.after(Squash::Unit)),
             "output" => {
                 let (index, qoi) = rest.split_once(' ').ok_or_else(wrong)?;
                 Ok(Qoi::Output(number(index)?, Box::new(qoi.parse()?)))

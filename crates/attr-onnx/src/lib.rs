@@ -49,4 +49,4 @@ mod write;
 pub use error::{Error, Result};
 pub use numbers::Numbers;
 pub use read::{Options, decode, decode_with, read, read_with};
-pub use write::{encode, write};
+pub use write::{encode, encode_open, write};

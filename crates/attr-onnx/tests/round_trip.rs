@@ -340,3 +340,22 @@ fn pytorch_exports() {
         check(&graph);
     }
 }
+
+#[test]
+fn an_open_length_is_given_when_it_is_read() {
+    let network = |tokens: usize| {
+        let mut graph = Graph::default();
+        let x = graph.input("x", &[tokens, 6]).unwrap();
+        let shape = Shape::batched(&[tokens, 2, 3]);
+        let y = graph.add("y", Op::Reshape { shape }, &[x], &[]).unwrap();
+        let y = graph.add("sum", Op::Sum { axes: vec![1], keep: false }, &[y], &[]).unwrap();
+        graph.set_outputs(&[y]).unwrap();
+        graph
+    };
+    let file = attr_onnx::encode_open(&network(4), Some("tokens")).unwrap();
+    assert_eq!(file, attr_onnx::encode_open(&network(9), Some("tokens")).unwrap());
+    assert!(attr_onnx::decode(&file).unwrap_err().to_string().contains("tokens"));
+    let mut options = attr_onnx::Options::default();
+    options.input_shapes.insert("x".into(), vec![7, 6]);
+    assert_eq!(attr_onnx::decode_with(&file, &options).unwrap(), network(7));
+}

@@ -71,7 +71,7 @@ impl ColorBar {
 }
 
 /// Three significant digits.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let value = value + 0.; // -0 becomes 0
     let magnitude = value.abs();
     if magnitude == 0. || (1e-3..1e5).contains(&magnitude) {

@@ -1,4 +1,4 @@
-//! Pictures of attributions: heat maps, overlays, masks and labelled tiles.
+//! Pictures of attributions: heat maps, overlays, masks and labelled tiles; texts in colour; bars.
 //!
 //! Arrays go in (`ndarray`, f64), images come out ([`RgbImage`]); the crate knows no model and no framework. A
 //! picture is made in the steps below, each of which can be used alone:
@@ -8,6 +8,9 @@
 //! 3. [`Normalization`] brings its values to a known range;
 //! 4. [`ColorMap`] paints it ([`Heatmap`]), or it dims the photo ([`Mask`], [`channel_mask`]);
 //! 5. [`Tiles`] puts pictures side by side, with titles and a [`ColorBar`], and [`save`] writes them.
+//!
+//! Of a text, a [`tokens::Page`] is HTML, and a [`tokens::Passage`] is for a terminal; of named numbers, [`Bars`] are
+//! both a picture and lines for a terminal.
 //!
 //! Empty arrays, NaN and infinities are errors; a map that is zero or constant gives a plain picture.
 //!
@@ -39,6 +42,7 @@
 // ndarray's macro for slices, which tests use, allows itself what it does not need.
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
+mod bars;
 mod blur;
 mod channels;
 mod clip;
@@ -52,9 +56,12 @@ mod normalize;
 mod photo;
 mod resize;
 mod save;
+mod terminal;
 mod text;
 mod tiles;
+pub mod tokens;
 
+pub use bars::{Bar, Bars};
 pub use blur::blur;
 pub use channels::Channels;
 pub use clip::clip;
@@ -68,4 +75,5 @@ pub use normalize::Normalization;
 pub use photo::{Layout, from_rgb_array, to_rgb_array};
 pub use resize::resize;
 pub use save::save;
+pub use terminal::Depth;
 pub use tiles::{Tile, Tiles};

@@ -114,6 +114,11 @@ fn cases() -> Vec<QoiCase> {
             Qoi::Class(0).after(Squash::Sigmoid),
             [1.0 / (1.0 + (-1f64).exp()), 0.5],
         ),
+        case(
+            "cosine",
+            Qoi::WeightedSum(arr1(&[0.5f64.sqrt(), 0.5f64.sqrt(), 0.0]).into_dyn()).after(Squash::Unit),
+            [3.0 / 28f64.sqrt(), -1.0 / 10f64.sqrt()],
+        ),
         case("one class a row", Qoi::ClassSeq(vec![0, 2]), [1.0, -2.0]),
         case("comparative", Qoi::Comparative(1, 0), [1.0, -1.0]),
         case("weighted sum", Qoi::WeightedSum(arr1(&[1.0, 1.0, 0.0]).into_dyn()), [3.0, -1.0]),

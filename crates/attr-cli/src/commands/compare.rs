@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
+use attr_viz::ColorMap;
+
 use super::patterns;
 use crate::catalogue::{self, Asked};
 use crate::cli::{InputArgs, ModelArgs, QuestionArgs, ViewArgs};
 use crate::error::{Error, Result};
-use crate::explanation::Question;
+use crate::explanation::{Explanation, Question};
 use crate::grid::{Column, Grid};
-use crate::input::Inputs;
+use crate::input::{Inputs, Kind};
 use crate::model::Model;
 use crate::output::Output;
 use crate::picture::{self, Maps, View};
-use crate::{input, model, terminal};
+use crate::{baseline, evidence, files, input, parts, terminal};
 
 /// The height and width that a picture's tiles have at least, about.
 const TILE: u32 = 160;
@@ -31,7 +33,7 @@ pub(crate) struct Args {
     question: QuestionArgs,
     #[command(flatten)]
     view: ViewArgs,
-    /// The picture to write: .png or .jpg
+    /// The picture to write: .png or .jpg; of texts the page: .html
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -41,11 +43,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let view = View::new(&args.view)?;
     let patterns = patterns::Read::of(&args.question)?;
     let common = patterns::common(&args.question, patterns.as_ref());
-    let methods = catalogue::asked(&names(&args.methods, patterns.is_some()), &common)?;
-    let output = args.out.as_ref().map(|path| Output::picture(path)).transpose()?;
-    let model = model::open(&args.model)?;
-    let inputs = input::read(&args.input, &model)?;
+    let mut methods = catalogue::asked(&names(&args.methods, patterns.is_some()), &common)?;
+    let output = match (&args.out, args.input.texts.is_empty()) {
+        (None, _) => None,
+        (Some(path), true) => Some(Output::picture(path)?),
+        (Some(path), false) => Some(Output::page(path)?),
+    };
+    let (model, inputs) = input::open(&args.model, &args.input, args.question.similar_to.as_deref())?;
     let question = Question::new(&args.question, &model, &inputs)?;
+    baseline::set(&mut methods, args.question.baseline.as_deref(), &model, &inputs, &question)?;
+    if let Kind::Text(_) = inputs.kind {
+        return texts(&model, &inputs, &question, &methods, view.colors, output.as_ref());
+    }
 
     let mut grid =
         Grid { photos: picture::photos(&inputs)?, labels: inputs.rows.clone(), columns: Vec::new() };
@@ -83,7 +92,7 @@ pub(crate) fn fill(
 ) -> Result<()> {
     let width = methods.iter().map(|asked| asked.title.len()).max().unwrap_or(0);
     let mut failure = Ok(());
-    for Asked { method, title, settings } in methods {
+    for Asked { method, title, settings, .. } in methods {
         let answer = question
             .ask(model, inputs, method, settings)
             .and_then(|explanation| Ok((Maps::new(&explanation)?, explanation)));
@@ -98,11 +107,7 @@ pub(crate) fn fill(
                     };
                     grid.labels = rows.map(label).collect();
                 }
-                let residuals = explanation.attribution.evidence.residual.iter().flatten();
-                let worst =
-                    residuals.fold(None, |worst: Option<f64>, r| Some(worst.unwrap_or(0.0).max(r.abs())));
-                let residual = worst.map_or(String::new(), |r| format!("  residual {r:.1e} at most"));
-                terminal::line(format_args!("{title:<width$}  {:>7.2} s{residual}", explanation.seconds))?;
+                terminal::line(format_args!("{title:<width$}  {}", took(&explanation)))?;
                 grid.columns.push(Column { title: title.clone(), maps });
             }
             Err(error) if error.is_stop() => return Err(error),
@@ -113,6 +118,59 @@ pub(crate) fn fill(
         }
     }
     failure
+}
+
+/// Asks one method after another about texts: prints what each token got, and writes a page.
+fn texts(
+    model: &Model,
+    inputs: &Inputs,
+    question: &Question,
+    methods: &[Asked],
+    colors: Option<ColorMap>,
+    output: Option<&Output>,
+) -> Result<()> {
+    let mut explained = Vec::new();
+    let mut ended = Ok(());
+    for asked in methods {
+        match question.ask(model, inputs, asked.method, &asked.settings) {
+            Ok(mut explanation) => {
+                explanation.attribution.evidence.notes.extend(asked.notes.iter().cloned());
+                terminal::line(format_args!("\n{}  {}", asked.title, took(&explanation)))?;
+                parts::print(&explanation, inputs, colors)?;
+                explained.push((asked.title.clone(), explanation));
+            }
+            Err(error) if error.is_stop() => {
+                ended = Err(error);
+                break;
+            }
+            Err(error) => {
+                eprintln!("warning: {error}");
+                ended = ended.and(Err(error));
+            }
+        }
+    }
+    let finished = format!("{} of {} methods are finished", explained.len(), methods.len());
+    if let Some(output) = output.filter(|_| !explained.is_empty()) {
+        let evidence =
+            explained.iter().map(|(_, one)| evidence::json(one, question, model, inputs)).collect();
+        let explained: Vec<_> = explained.iter().map(|(title, one)| (title.clone(), one)).collect();
+        let title = question.describe(&inputs.labels);
+        let page = parts::page(&title, &explained, question, inputs, colors, &evidence)?;
+        files::write(&output.path, page.as_bytes())?;
+        terminal::line(format_args!("\nwrote {}", output.path.display()))?;
+    }
+    ended.map_err(|error| match error.is_stop() {
+        true => Error::Stopped(finished),
+        false => Error::failed(format!("{error}; {finished}")),
+    })
+}
+
+/// How long an answer took, and how far it is from its law.
+fn took(explanation: &Explanation) -> String {
+    let residuals = explanation.attribution.evidence.residual.iter().flatten();
+    let worst = residuals.fold(None, |worst: Option<f64>, r| Some(worst.unwrap_or(0.0).max(r.abs())));
+    let residual = worst.map_or(String::new(), |r| format!("  residual {r:.1e} at most"));
+    format!("{:>7.2} s{residual}", explanation.seconds)
 }
 
 /// The methods one by one; with `all`, those that need patterns only where there are some.

@@ -12,7 +12,7 @@ use crate::cli::DeviceArgs;
 use crate::error::{At, Error, Result};
 use crate::explanation::Question;
 use crate::grid::Grid;
-use crate::input::Inputs;
+use crate::input::{Inputs, Kind};
 use crate::labels::Labels;
 use crate::output::Output;
 use crate::picture::{self, View};
@@ -46,8 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let output = Output::picture(&args.out)?;
     let model = model::built_in("the built-in digit network", MODEL, &args.device)?;
     let inputs = digits()?;
-    let question =
-        Question { slice: attr_core::Slice::full(), target: Qoi::PredictedClass, post: None, memory: None };
+    let question = Question::of_classes(Qoi::PredictedClass);
     let patterns = Patterns::from_safetensors(PATTERNS).at("the built-in patterns")?;
     let settings = SETTINGS.map(str::to_string);
     let common = Common { settings: &settings, seed: None, patterns: Some(Arc::new(patterns)) };
@@ -83,5 +82,5 @@ fn digits() -> Result<Inputs> {
     // What the network says about a digit is enough beside its picture.
     let rows = vec![String::new(); array.len_of(Axis(0))];
     let labels = Labels::from_lines(LABELS);
-    Ok(Inputs { arrays: vec![array], rows, channel_axis: 1, preparation: None, labels })
+    Ok(Inputs { arrays: vec![array], rows, channel_axis: 1, preparation: None, labels, kind: Kind::Arrays })
 }

@@ -9,11 +9,11 @@ use crate::cli::{InputArgs, ModelArgs, QuestionArgs, ViewArgs};
 use crate::error::{Error, Result};
 use crate::explanation::{Explanation, Question};
 use crate::grid::{Column, Grid};
-use crate::input::Inputs;
+use crate::input::{Inputs, Kind};
 use crate::model::Model;
 use crate::output::{Format, Output};
 use crate::picture::{self, Maps, View};
-use crate::{catalogue, evidence, input, model, prediction, target, terminal};
+use crate::{baseline, catalogue, evidence, files, input, parts, prediction, terminal};
 
 /// The height and width that a picture's tiles have at least, about.
 const TILE: u32 = 256;
@@ -34,8 +34,8 @@ pub(crate) struct Args {
     /// The heat map alone, a pixel for each value
     #[arg(long, help_heading = "Drawing")]
     plain: bool,
-    /// Where to write, once or more; the ending says what: .png or .jpg a picture, .npy, .npz or
-    /// .safetensors the values, .json the evidence
+    /// Where to write, once or more; the ending says what: .png or .jpg a picture (of a table bars), .html a text in
+    /// colour, .npy, .npz or .safetensors the values, .json the evidence
     #[arg(long = "out", value_name = "FILE")]
     outputs: Vec<PathBuf>,
 }
@@ -46,15 +46,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let method = catalogue::find(&args.method)?;
     let patterns = patterns::Read::of(&args.question)?;
     let common = patterns::common(&args.question, patterns.as_ref());
-    let asked = catalogue::asked(&[method.name], &common)?.remove(0);
+    let mut asked = catalogue::asked(&[method.name], &common)?;
     let outputs = args.outputs.iter().map(|path| Output::new(path)).collect::<Result<Vec<_>>>()?;
-    let model = model::open(&args.model)?;
-    let inputs = input::read(&args.input, &model)?;
+    let (model, inputs) = input::open(&args.model, &args.input, args.question.similar_to.as_deref())?;
     let question = Question::new(&args.question, &model, &inputs)?;
     // Found out before the work and not after it.
-    if outputs.iter().any(|output| output.format == Format::Picture) {
-        picture::photos(&inputs)?;
+    for output in &outputs {
+        match (output.format, &inputs.kind) {
+            (Format::Picture, Kind::Arrays) => drop(picture::photos(&inputs)?),
+            (Format::Picture, Kind::Text(_)) => {
+                let found = output.path.display();
+                return Err(Error::usage(format!("out: expected .html for a text in colour, found {found}")));
+            }
+            (Format::Page, _) => parts::check_page(&inputs)?,
+            _ => {}
+        }
     }
+    baseline::set(&mut asked, args.question.baseline.as_deref(), &model, &inputs, &question)?;
+    let asked = asked.remove(0);
 
     let mut explanation = question.ask(&model, &inputs, method.name, &asked.settings)?;
     if args.question.seed.is_some() && !method.has("seed") {
@@ -62,15 +71,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         explanation.attribution.evidence.notes.push(note);
     }
     explanation.attribution.evidence.notes.extend(patterns.map(|read| read.note));
+    explanation.attribution.evidence.notes.extend(asked.notes);
     let is_of_its_own = question.is_about_classes() && question.target != Qoi::PredictedClass;
     if is_of_its_own && prediction::has_classes(&model)? {
         print_predictions(&model, &inputs)?;
     }
     terminal::print(&evidence::summary(&explanation, &question, &inputs))?;
+    parts::print(&explanation, &inputs, view.colors)?;
 
     let evidence = evidence::json(&explanation, &question, &model, &inputs);
     for output in &outputs {
         match output.format {
+            Format::Picture if matches!(inputs.kind, Kind::Table(_)) => {
+                let picture = parts::picture(&explanation, &question, &inputs, view.colors)?;
+                attr_viz::save(&output.path, &picture).map_err(picture::failed)?;
+            }
+            Format::Page => {
+                let title = question.describe(&inputs.labels);
+                let explained = [(String::new(), &explanation)];
+                let page = parts::page(&title, &explained, &question, &inputs, view.colors, &evidence)?;
+                files::write(&output.path, page.as_bytes())?;
+            }
             Format::Picture => {
                 let picture = draw(&explanation, &question, &inputs, &view, args.plain)?;
                 attr_viz::save(&output.path, &picture).map_err(picture::failed)?;
@@ -123,7 +144,7 @@ fn draw(
 pub(crate) fn label(explanation: &Explanation, question: &Question, inputs: &Inputs, row: usize) -> String {
     let about = match explanation.class(question, row) {
         Some(class) => inputs.labels.name(class),
-        None => target::describe(&question.target, &inputs.labels),
+        None => question.describe(&inputs.labels),
     };
     let quantity = explanation.attribution.evidence.quantity.get(row);
     format!("{about} {}", quantity.map_or(String::new(), |value| format!("{value:.2}")))

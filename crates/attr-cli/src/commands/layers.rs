@@ -14,7 +14,7 @@ pub(crate) struct Args {
 
 /// Prints a line for each layer; in brackets what else it is called.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let model = model::open(&args.model)?;
+    let model = model::open(&args.model, None)?;
     let layers = model.face.layers();
     if layers.iter().all(|layer| layer.kind == "input") {
         return Err(Error::failed(format!("the layers of {} are not known", model.path.display())));

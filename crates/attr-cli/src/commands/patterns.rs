@@ -35,8 +35,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")) {
         return Err(Error::usage(format!("out: expected a .safetensors file, found {}", args.out.display())));
     }
+    if !args.input.texts.is_empty() {
+        return Err(Error::usage("text: expected --input with data that patterns are fitted to"));
+    }
     files::check_writable(&args.out)?;
-    let model = model::open(&args.model)?;
+    let model = model::open(&args.model, None)?;
     let reader = Reader::new(&args.input, &model)?;
     let files = if reader.has_one_input() { listed(&args.input.inputs)? } else { args.input.inputs.clone() };
     let batch = args.batch as usize;
@@ -90,7 +93,7 @@ fn listed(inputs: &[String]) -> Result<Vec<String>> {
             entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<_>>>()
         });
         let mut found = entries.map_err(|error| Error::file(path, error))?;
-        let endings = ["png", "jpg", "jpeg", "npy"];
+        let endings = ["png", "jpg", "jpeg", "npy", "csv", "tsv"];
         found.retain(|file| {
             let ending = file.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
             ending.is_some_and(|ending| endings.contains(&ending.as_str()))
@@ -121,7 +124,7 @@ impl Data<'_> {
         progress::check()?;
         while self.left() == 0 {
             let Some(files) = self.files.next() else { return Ok(None) };
-            self.rows = self.reader.arrays(files)?.0;
+            self.rows = self.reader.arrays(files)?.arrays;
         }
         let len = self.left().min(self.batch) as isize;
         let cut = |array: &ArrayD<f64>, rows: Slice| array.slice_axis(Axis(0), rows).to_owned();

@@ -2,7 +2,7 @@
 
 use crate::cli::{InputArgs, ModelArgs};
 use crate::error::Result;
-use crate::{input, model, prediction, terminal};
+use crate::{input, prediction, terminal};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -17,8 +17,7 @@ pub(crate) struct Args {
 
 /// Prints a table for each row of the batch.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let model = model::open(&args.model)?;
-    let inputs = input::read(&args.input, &model)?;
+    let (model, inputs) = input::open(&args.model, &args.input, None)?;
     for (name, prediction) in inputs.rows.iter().zip(prediction::rows(&model, &inputs)?) {
         inputs.labels.check(prediction.logits.len())?;
         let softmax = prediction.softmax();

@@ -69,6 +69,7 @@ impl Bench {
     }
 
     /// The files in the folder that nobody asked for.
+    #[allow(dead_code)] // Not every test file looks for them.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let names = std::fs::read_dir(&self.0).unwrap();
         names
@@ -90,7 +91,7 @@ impl Drop for Bench {
 }
 
 /// Numbers without a pattern that a network could stumble on.
-fn numbers(dims: &[usize]) -> ArrayD<f64> {
+pub(crate) fn numbers(dims: &[usize]) -> ArrayD<f64> {
     let mut i = 0.0f64;
     ArrayD::from_shape_simple_fn(dims, || {
         i += 1.0;

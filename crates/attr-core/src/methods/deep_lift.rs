@@ -371,4 +371,8 @@ impl FromText for Baselines {
     fn from_text(_: &str, text: &str) -> Result<Self> {
         Ok(Baselines(text.split(',').map(|part| Baseline::from_str(part.trim())).collect::<Result<_>>()?))
     }
+
+    fn from_arrays(name: &str, arrays: &[ndarray::ArrayD<f64>]) -> Result<Self> {
+        Ok(Baselines(vec![Baseline::from_arrays(name, arrays)?]))
+    }
 }

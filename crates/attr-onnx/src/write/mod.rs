@@ -42,7 +42,15 @@ pub fn write(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
 
 /// The bytes of an ONNX file (operator set 17, or 21 where a layer needs a newer one), see [`write`](fn@write).
 pub fn encode(graph: &Graph) -> Result<Vec<u8>> {
+    encode_open(graph, None)
+}
+
+/// As [`encode`], but that the axis behind the batch of each input has this name and no length: for texts of any
+/// number of tokens. Whether the rest of the network is the same for every length is the caller's to know: then
+/// graphs for two lengths give the same bytes.
+pub fn encode_open<'a>(graph: &'a Graph, axis: Option<&'a str>) -> Result<Vec<u8>> {
     let mut writer = Writer::new(graph)?;
+    writer.open_axis = axis;
     let names = other_names(graph);
     for (id, node) in graph.nodes().iter().enumerate() {
         writer.layer(node)?;
@@ -115,6 +123,8 @@ struct Writer<'a> {
     float_type: i32,
     /// The version of ONNX's set of operators.
     opset: i64,
+    /// The name of the axis behind the batch of inputs, where its length is left open.
+    open_axis: Option<&'a str>,
 }
 
 impl<'a> Writer<'a> {
@@ -140,6 +150,7 @@ impl<'a> Writer<'a> {
             params: HashMap::new(),
             float_type,
             opset: if graph.nodes().iter().any(|node| is_new(graph, node)) { NEW } else { OLD },
+            open_axis: None,
         })
     }
 
@@ -147,11 +158,7 @@ impl<'a> Writer<'a> {
     fn layer(&mut self, node: &Node) -> Result<()> {
         let plain = |op_type: &'static str| (op_type, Vec::new());
         let (op_type, attributes) = match &node.op {
-            Op::Input => {
-                let value = self.value_info(node);
-                self.proto.input.push(value);
-                return Ok(());
-            }
+            Op::Input => return self.network_input(node),
             Op::Constant => {
                 let value = self.param(node, 0, "value", false);
                 self.node("Identity", &node.name, vec![value], Vec::new());
@@ -244,6 +251,20 @@ impl<'a> Writer<'a> {
         self.with_inputs(op_type, node, params, attributes)
     }
 
+    fn network_input(&mut self, node: &Node) -> Result<()> {
+        let mut value = self.value_info(node);
+        if let Some(name) = self.open_axis {
+            let tensor = value.r#type.as_mut().and_then(|kind| kind.tensor_type.as_mut());
+            let dims = tensor.and_then(|tensor| tensor.shape.as_mut()).map(|shape| &mut shape.dim);
+            match dims.and_then(|dims| dims.get_mut(1)) {
+                Some(dim) => dim.value = Some(Dimension::Param(name.into())),
+                None => return Err(unwritable(node, "without an axis behind the batch to leave open")),
+            }
+        }
+        self.proto.input.push(value);
+        Ok(())
+    }
+
     /// A linear layer on more axes than `Gemm` takes.
     fn product(&mut self, node: &Node) -> Result<()> {
         let x = self.input(node, 0).name.clone();
@@ -272,8 +293,11 @@ impl<'a> Writer<'a> {
 
     fn reshape(&mut self, node: &Node, shape: &Shape) -> Result<()> {
         let mut target = Vec::new();
-        for dim in &shape.0 {
+        let old = &self.input(node, 0).shape.0;
+        for (axis, dim) in shape.0.iter().enumerate() {
             target.push(match *dim {
+                // As it is in the value, so that it fits where the length is left open.
+                Dim::Fixed(1..) if old.get(axis) == Some(dim) => 0,
                 Dim::Fixed(0) => return Err(unwritable(node, "a reshape to an empty value")),
                 Dim::Fixed(len) => len as i64,
                 Dim::Batch(_) => -1,

@@ -48,7 +48,8 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) signature: Option<String>,
     /// Runs a model of TensorFlow's as its file has it, on tf and in its own precision, as is done where its
-    /// layers are not recognised: methods that need to know the layers are refused
+    /// layers are not recognised: methods that need to know the layers are refused. Of an ONNX file it leaves
+    /// chains of operators as they are written, where several are one layer: for cuts within them
     #[arg(long)]
     pub(crate) as_is: bool,
     #[command(flatten)]

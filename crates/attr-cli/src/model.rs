@@ -66,9 +66,11 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
     }
     let sha256 = hash(&bytes);
     drop(bytes);
-    let only = [("signature", args.signature.is_some()), ("as-is", args.as_is)];
-    if let Some((flag, _)) = only.iter().find(|(_, given)| *given) {
-        let expected = "a model of TensorFlow's, which alone has it";
+    let only = [
+        ("signature", args.signature.is_some(), "a model of TensorFlow's"),
+        ("as-is", args.as_is && format != Format::Onnx, "an ONNX file or a model of TensorFlow's"),
+    ];
+    if let Some((flag, _, expected)) = only.iter().find(|(_, given, _)| *given) {
         return Err(Error::usage(format!("{flag}: expected {expected}, found {}", path.display())));
     }
     let refuse = |what: &str| {
@@ -77,7 +79,7 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
         Err(Error::file(path, format!("expected {expected}, found {what}")))
     };
     let face = match format {
-        Format::Onnx => onnx(path, shapes, tokens, &args.device)?,
+        Format::Onnx => onnx(path, shapes, tokens, args)?,
         Format::TorchScript => torch_script(path, shapes, &args.device)?,
         Format::TensorFlow => unreachable!("BUG: models of TensorFlow's are opened elsewhere"),
         Format::Exported => return refuse("an archive of torch.export, which is not supported yet"),
@@ -100,9 +102,9 @@ fn onnx(
     path: &Path,
     shapes: Shapes,
     tokens: Option<usize>,
-    device: &DeviceArgs,
+    args: &ModelArgs,
 ) -> Result<Box<dyn ErasedModel>> {
-    let mut options = attr_onnx::Options::default();
+    let mut options = attr_onnx::Options { as_written: args.as_is, ..Default::default() };
     options.input_shapes.extend(shapes);
     let mut graph = loop {
         match attr_onnx::read_with(path, &options) {
@@ -122,7 +124,7 @@ fn onnx(
             graph.set_channel_axis(id, layout.channel_axis + 1)?;
         }
     }
-    backend::compile(graph, device).at(path.display())
+    backend::compile(graph, &args.device).at(path.display())
 }
 
 fn torch_script(path: &Path, mut shapes: Shapes, device: &DeviceArgs) -> Result<Box<dyn ErasedModel>> {

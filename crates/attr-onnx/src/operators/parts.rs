@@ -208,16 +208,14 @@ pub(super) fn tile(g: &mut Context, n: &Node) -> Values {
 pub(super) fn trilu(g: &mut Context, n: &Node) -> Values {
     let x = g.layer(n, 0)?;
     let shape = g.shape(x);
-    let Some((front, [Dim::Fixed(rows), Dim::Fixed(columns)])) = shape.0.split_last_chunk::<2>() else {
+    let Some((_, [Dim::Fixed(rows), Dim::Fixed(columns)])) = shape.0.split_last_chunk::<2>() else {
         return unsupported(format!("of {shape}"));
     };
-    let _ = front;
     let kept = triangle(g, n, *rows, *columns)?;
-    let kept =
-        Array::Int(ArrayD::from_shape_vec(IxDyn(&[*rows, *columns]), kept).map_or_else(
-            |_| ArrayD::from_elem(IxDyn(&[]), Size::Fixed(0)).into_shared(),
-            ArrayD::into_shared,
-        ));
+    let Ok(kept) = ArrayD::from_shape_vec(IxDyn(&[*rows, *columns]), kept) else {
+        return broken("the shape does not fit to its numbers");
+    };
+    let kept = Array::Int(kept.into_shared());
     let (name, origin) = (g.unique(&n.name), g.new_origin());
     let kept = g.constant_layer(&Constant { name, origin, array: kept })?;
     let zero = g.number(n, 0.0)?;

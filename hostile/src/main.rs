@@ -11,7 +11,6 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use attr_hostile::reader::LONGEST;
 use attr_hostile::{Reader, Seed, crafted, input};
 use clap::Parser;
 
@@ -189,6 +188,9 @@ fn folder() -> std::io::Result<PathBuf> {
     Ok(folder)
 }
 
+/// A process that says nothing for so long hangs, however busy the machine is.
+const HANGING: Duration = Duration::from_secs(300);
+
 /// A process that reads files.
 struct Worker {
     child: Child,
@@ -223,8 +225,7 @@ impl Worker {
 
     /// Takes the next line, or says how it ended.
     fn next(&mut self, seen: &mut Seen) -> Result<Next, Box<dyn Error>> {
-        // Making a file takes some time, too.
-        let line = match self.lines.recv_timeout(LONGEST + Duration::from_secs(5)) {
+        let line = match self.lines.recv_timeout(HANGING) {
             Ok(line) => line?,
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self.child.wait()?;

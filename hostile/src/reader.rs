@@ -1,9 +1,10 @@
 //! Reading under bounds.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cap::Cap;
+use cpu_time::ThreadTime;
 use peak_alloc::PeakAlloc;
 
 /// The whole program's memory: refused beyond a limit, with its peak known.
@@ -32,11 +33,11 @@ pub struct Reading {
     pub peak: usize,
     /// The bytes that may have been.
     pub bound: usize,
-    /// How long it took.
+    /// How long the processor took for it.
     pub time: Duration,
 }
 
-/// No file of [`crate::crafted::SIZE`] or less takes longer.
+/// No file of [`crate::crafted::SIZE`] or less takes the processor longer.
 pub const LONGEST: Duration = Duration::from_secs(10);
 
 impl Reader {
@@ -77,7 +78,7 @@ impl Reader {
         // What the two count differs by a few bytes that were allocated before the first of them was asked.
         let limit = MEMORY.allocated().saturating_add(bound);
         MEMORY.set_limit(limit).expect("BUG: the limit is below what is allocated");
-        let begun = Instant::now();
+        let begun = ThreadTime::now();
         let opened = self.opens(bytes, folder.unwrap_or(Path::new("no such folder")));
         let time = begun.elapsed();
         let peak = PeakAlloc.peak_usage().saturating_sub(before);

@@ -130,10 +130,10 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
             consistency::run(&cache, &models::set_up(&cache)?, &arguments)?;
         }
         Task::OnnxTests { part, each } => onnx_tests::run(&cache, &part, each)?,
-        Task::Hostile { arguments } => hostile::run(&arguments)?,
+        Task::Hostile { arguments } => hostile::run(&cache, &arguments)?,
         Task::Deny { advisories } => deny::run(&cache, advisories)?,
         Task::Sanitize => sanitize::run()?,
-        Task::Fuzz { target, seconds } => hostile::fuzz(target.as_deref(), seconds)?,
+        Task::Fuzz { target, seconds } => hostile::fuzz(&cache, target.as_deref(), seconds)?,
         Task::Bench => bench::run(&cache)?,
         Task::Torchvision { names } => torchvision::run(&cache, &names)?,
         Task::TrainDigits { seed } => {

@@ -159,10 +159,7 @@ impl<'a> Reader<'a> {
                 Value::Constant(constant) => {
                     outputs.push(self.context.constant_layer(&constant).map_err(|f| plain(f, &output.name))?);
                 }
-                Value::Rows(_) => self.report(
-                    "an output that is the number of a row".into(),
-                    &Rc::from(output.name.as_str()),
-                )?,
+                Value::Rows(_) => self.report("an output that is the number of a row".into(), &output.name)?,
                 Value::Unknown | Value::Unsupported(..) => {}
             }
         }
@@ -335,7 +332,7 @@ impl<'a> Reader<'a> {
         ))
     }
 
-    fn report(&mut self, operator: String, layer: &Rc<str>) -> Result<()> {
+    fn report(&mut self, operator: String, layer: &str) -> Result<()> {
         let place = *self.places.entry(operator).or_insert_with_key(|operator| {
             self.unsupported.push((operator.clone(), Vec::new()));
             self.unsupported.len() - 1

@@ -215,7 +215,10 @@ fn all(network: &Network, effort: Effort, patterns: &Arc<Patterns>) -> Vec<Asked
         }
         let patterns = entry.has("patterns").then(|| Arc::clone(patterns));
         let mut push = |values| {
-            all.push(Asked { method: entry.name, settings: Settings { values, patterns: patterns.clone(), ..Settings::default() } });
+            all.push(Asked {
+                method: entry.name,
+                settings: Settings { values, patterns: patterns.clone(), ..Settings::default() },
+            });
         };
         push(if effort == Effort::Quick { quick(entry.name, &network.input) } else { Vec::new() });
         for (_, key, value) in MORE.iter().filter(|(method, ..)| *method == entry.name) {

@@ -17,7 +17,9 @@ pub(crate) fn run(cache: &Cache, advisories: bool) -> Result<(), Box<dyn Error>>
         eprintln!("building cargo-deny {VERSION} into {}", folder.display());
         // It runs for a second: that it builds sooner counts for more than that it is fast.
         let mut install = Command::new(env!("CARGO"));
-        install.args(["install", "cargo-deny", "--locked", "--debug", "--version", VERSION, "--root"]).arg(&folder);
+        install
+            .args(["install", "cargo-deny", "--locked", "--debug", "--version", VERSION, "--root"])
+            .arg(&folder);
         if !install.env_remove("CARGO_TARGET_DIR").status()?.success() {
             return Err("cargo-deny could not be built".into());
         }

@@ -204,7 +204,11 @@ const CASES: &[(&str, i32, &str)] = &[
     ("explain --model text.onnx --text good --baseline grape", 2, "a token that the tokenizer has"),
     ("explain --model text.onnx --text good --baseline mean", 2, "a token that the tokenizer has"),
     ("explain --model text.onnx --text good --row 1", 2, "cannot be used with"),
-    ("explain --model text.onnx --text good --layer input", 1, "have no derivative; ask at this layer's output"),
+    (
+        "explain --model text.onnx --text good --layer input",
+        1,
+        "have no derivative; ask at this layer's output",
+    ),
     (
         "explain --model text.onnx --text good --layer tanh --out x.html",
         2,

@@ -159,7 +159,9 @@ impl<'a> Reader<'a> {
                 Value::Constant(constant) => {
                     outputs.push(self.context.constant_layer(&constant).map_err(|f| plain(f, &output.name))?);
                 }
-                Value::Rows(_) => self.report("an output that is the number of a row".into(), &output.name)?,
+                Value::Rows(_) => {
+                    self.report("an output that is the number of a row".into(), &output.name)?
+                }
                 Value::Unknown | Value::Unsupported(..) => {}
             }
         }

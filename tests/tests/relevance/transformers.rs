@@ -608,3 +608,52 @@ fn without_a_rule() {
     let wrong = error("kind layer norm: gamma 0.25; attn-lrp");
     assert!(wrong.contains("last/norm") && wrong.contains("`gamma 0.25`"), "{wrong}");
 }
+
+/// What LXT gives, written by `xtask/python/transformer_fixtures.py`: through the explicit function of each piece for
+/// AttnLRP, and of torchvision's transformer as it patches it, which is conservative propagation.
+struct Lxt {
+    name: &'static str,
+    rules: (&'static str, &'static str),
+    /// Kinds of layers that the file has as chains.
+    chains: &'static [&'static str],
+    net: Graph,
+    arrays: [ArrayD<f64>; 3],
+}
+
+impl Case for Lxt {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+#[test]
+fn the_same_as_lxt() {
+    fn check<M: ModelWrapper>(adapter: &Adapter<M>, case: &Lxt) -> Outcome {
+        let [x, y, relevance] = &case.arrays;
+        let kinds: Vec<_> = case.net.nodes().iter().map(|node| node.op.kind()).collect();
+        for kind in case.chains {
+            assert!(kinds.contains(kind), "{}: no layer is a {kind}: {kinds:?}", case.name);
+        }
+        let model = adapter.model(&case.net)?;
+        let ask = Ask::named("lrp").with("rules", format!("{}; {}", case.rules.1, case.rules.0));
+        let answer =
+            ask.of(Qoi::Class(1)).answer(adapter, &model, std::slice::from_ref(x), Run::default())?;
+        let outputs = model.forward(Point::at(&adapter.tensors(std::slice::from_ref(x))?), &Cut::output())?;
+        adapter.close(&outputs[0], y, Level::Peer)?;
+        Ok(adapter.close(&answer.values[0], relevance, Level::Peer)?)
+    }
+    let case = |name: &'static str, rules, chains: &'static [&'static str]| {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/relevance");
+        let net = attr_onnx::read(folder.join(format!("{name}.onnx"))).unwrap();
+        let file = std::fs::File::open(folder.join(format!("{name}.npz"))).unwrap();
+        let mut file = ndarray_npy::NpzReader::new(file).unwrap();
+        let arrays = ["x", "y", "relevance"]
+            .map(|key| file.by_name::<ndarray::OwnedRepr<f64>, ndarray::IxDyn>(key).unwrap());
+        Lxt { name, rules, chains, net, arrays }
+    };
+    let cases = [
+        case("lxt-block", RULES[0], &["attention", "layer norm", "linear"]),
+        case("lxt-vit", RULES[1], &["attention", "layer norm", "gelu", "linear"]),
+    ];
+    on_every_layered_adapter!(check, cases);
+}

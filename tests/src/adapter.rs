@@ -195,6 +195,17 @@ const SAVED_CANNOT: &[Cannot] = &[
         case: "the input of conv1",
         reason: "a convolution is several operators, and the last of them does not read what the layer reads",
     },
+    Cannot { case: "kink of a network of power of 0", reason: ZERO_TO_ZERO },
+    Cannot { case: "kink of a network of 0 to the power of 0", reason: ZERO_TO_ZERO },
+    Cannot { case: "network of gather", reason: NO_DERIVATIVE },
+    Cannot { case: "network of conv 3-d", reason: NO_DERIVATIVE },
+    Cannot { case: "network of transposed conv 3-d", reason: NO_DERIVATIVE },
+    Cannot { case: "network of transposed conv depthwise", reason: NO_DERIVATIVE },
+    Cannot { case: "network of average pool 3-d", reason: NO_DERIVATIVE },
+    Cannot {
+        case: "network of expand to a new axis in front",
+        reason: "the batch of what is written is its first axis, but where axes are turned",
+    },
     Cannot { case: "by other inputs than the one replaced", reason: IN_ORDER },
     Cannot { case: "other inputs tiled onto what is replaced", reason: IN_ORDER },
     Cannot { case: "all inputs but one tiled", reason: IN_ORDER },
@@ -202,11 +213,18 @@ const SAVED_CANNOT: &[Cannot] = &[
 ];
 
 #[cfg(feature = "tf")]
+const ZERO_TO_ZERO: &str =
+    "TensorFlow's own derivative of a power is 0 times infinity at 0 to the power of 0";
+
+#[cfg(feature = "tf")]
+const NO_DERIVATIVE: &str = "TensorFlow's C library has no derivative of the operator";
+
+#[cfg(feature = "tf")]
 const IN_ORDER: &str = "a SavedModel's inputs are in the order of their names";
 
 #[cfg(feature = "tf")]
 const RECOGNISED_CANNOT: &[Cannot] = &[
-    Cannot { case: "3-d", reason: "the layers written for TensorFlow know one and two spatial axes" },
+    Cannot { case: "3-d", reason: "layers recognised in a SavedModel have one or two spatial axes" },
     Cannot { case: "grouped", reason: IN_PARTS },
     // Their second convolution is grouped.
     Cannot { case: "batchnorm-", reason: IN_PARTS },

@@ -146,7 +146,7 @@ fn gradient(model: &Native, x: &[CandleTensor]) -> Result<ndarray::ArrayD<f64>> 
 }
 
 fn sum(model: &Native, x: &CandleTensor) -> f64 {
-    model.forward(Point::at(&[x.clone()]), &Cut::output()).unwrap()[0].to_array().unwrap().sum()
+    model.forward(Point::at(std::slice::from_ref(x)), &Cut::output()).unwrap()[0].to_array().unwrap().sum()
 }
 
 /// Each derivative against central differences.

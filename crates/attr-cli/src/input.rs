@@ -35,9 +35,9 @@ pub(crate) enum Kind {
     /// Pictures, or arrays of which nothing else is known.
     Arrays,
     /// Texts, of tokens.
-    Text(Text),
+    Text(Box<Text>),
     /// Rows of a table, of columns.
-    Table(Table),
+    Table(Box<Table>),
 }
 
 /// Opens a model and prepares its inputs, for a model may take texts of any length, and has to be told which.
@@ -53,7 +53,7 @@ pub(crate) fn open(args: &ModelArgs, input: &InputArgs, other: Option<&str>) -> 
     let labels = Labels::find(input, &model.path, Description::beside(&model.path)?.as_ref())?;
     let arrays = text.arrays(&text.rows, &model.places(&Cut::input())?)?;
     let rows = input.texts.clone();
-    let kind = Kind::Text(text);
+    let kind = Kind::Text(Box::new(text));
     Ok((model, Inputs { arrays, rows, channel_axis: 1, preparation: None, labels, kind }))
 }
 
@@ -64,7 +64,7 @@ fn read(args: &InputArgs, model: &Model) -> Result<Inputs> {
     let Read { arrays, rows, mut tables } = reader.arrays(&args.inputs)?;
     let kind = match tables.pop() {
         Some(table) if tables.is_empty() && arrays.len() == 1 && table.rows.len() == rows.len() => {
-            Kind::Table(table)
+            Kind::Table(Box::new(table))
         }
         _ => Kind::Arrays,
     };

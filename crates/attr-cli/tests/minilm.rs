@@ -2,7 +2,6 @@
 //!
 //! `cargo xtask test` lays the model out and says where it is.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,7 +29,7 @@ impl Encoder {
     fn new(name: &str) -> Option<Self> {
         let Some(models) = std::env::var_os("ATTR_MODELS").map(PathBuf::from) else {
             let line = "skipped: a real sentence encoder, which is not set up; `cargo xtask test` does it";
-            writeln!(std::io::stderr(), "{line}").unwrap();
+            eprintln!("{line}");
             return None;
         };
         let out = std::env::temp_dir().join(format!("attr-minilm-{name}-{}", std::process::id()));

@@ -19,12 +19,14 @@ pub(super) fn is_nonlinear(op: &Op) -> bool {
 
 /// Whether the derivative of a function is written out here.
 pub(super) fn has_derivative(activation: Activation) -> bool {
-    match activation {
-        Activation::Relu | Activation::LeakyRelu { .. } | Activation::Clip { .. } => true,
-        Activation::Sigmoid | Activation::Tanh | Activation::Softplus | Activation::Abs => true,
-        Activation::Exp | Activation::Sqrt | Activation::Erf | Activation::Neg => true,
-        _ => false,
-    }
+    let mirror_images = matches!(activation, Activation::Abs | Activation::Neg);
+    let bounds =
+        matches!(activation, Activation::Relu | Activation::LeakyRelu { .. } | Activation::Clip { .. });
+    let smooth = matches!(activation, Activation::Sigmoid | Activation::Tanh | Activation::Softplus);
+    mirror_images
+        || bounds
+        || smooth
+        || matches!(activation, Activation::Exp | Activation::Sqrt | Activation::Erf)
 }
 
 pub(super) fn forward(op: &Op, inputs: &[&ArrayD<f64>]) -> ArrayD<f64> {

@@ -647,7 +647,8 @@ fn filters() -> Vec<OpCase> {
         ("tf half-pixel", Coordinates::TfHalfPixel),
         ("of a region", Coordinates::CropAndResize { region }),
     ];
-    let sizes: [(&str, &[usize], &[usize], &[f64]); 4] = [
+    type Sizes = (&'static str, &'static [usize], &'static [usize], &'static [f64]);
+    let sizes: [Sizes; 4] = [
         ("up", &[3, 4], &[7, 6], &[2.4, 1.6]),
         ("down", &[7, 6], &[3, 4], &[0.45, 0.7]),
         ("to one", &[4, 5], &[1, 1], &[0.25, 0.2]),

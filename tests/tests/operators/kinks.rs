@@ -10,10 +10,10 @@ use ndarray::{ArrayD, arr1};
 use crate::cases::{OpCase, operators};
 use crate::{cotangents, value};
 
-struct Kink {
-    name: &'static str,
-    op: Op,
-    x: Vec<f64>,
+pub(crate) struct Kink {
+    pub(crate) name: &'static str,
+    pub(crate) op: Op,
+    pub(crate) x: Vec<f64>,
     y: Vec<f64>,
     derivative: Vec<f64>,
 }
@@ -102,7 +102,7 @@ fn nan_is_not_hidden() {
 }
 
 /// Elementwise functions take `[1, n]`, poolings an image of one channel, all others a row.
-fn shaped(op: &Op, x: &[f64]) -> ArrayD<f64> {
+pub(crate) fn shaped(op: &Op, x: &[f64]) -> ArrayD<f64> {
     let dims = match op {
         Op::MaxPool(pool) if pool.kernel.len() == 1 => vec![1, 1, x.len()],
         Op::MaxPool(_) => vec![1, 1, 2, x.len() / 2],
@@ -111,7 +111,7 @@ fn shaped(op: &Op, x: &[f64]) -> ArrayD<f64> {
     ArrayD::from_shape_vec(dims, x.to_vec()).unwrap()
 }
 
-fn table() -> Vec<Kink> {
+pub(crate) fn table() -> Vec<Kink> {
     let case = |name, op, x: &[f64], y: &[f64], derivative: &[f64]| Kink {
         name,
         op,

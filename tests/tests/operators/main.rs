@@ -6,6 +6,7 @@ mod embedding;
 mod fixtures;
 mod kinks;
 mod large;
+mod models;
 
 use attr_core::{Graph, Kernels, Op, Precision, Saves, Shape, Tensor, Vjp};
 use attr_tests::reference::{RefTensor, Reference};

@@ -35,7 +35,7 @@ impl HostOp<1> for Forward {
                 let shifted: Vec<_> = x.iter().map(|&x| x - most).collect();
                 each::<Exp, T>(&shifted, y);
                 let sum = T::narrow(total(y));
-                return y.iter_mut().for_each(|y| *y = *y / sum);
+                return y.iter_mut().for_each(|y| *y /= sum);
             }
             for at in 0..inner {
                 let line = || x[at..].iter().step_by(inner).copied();

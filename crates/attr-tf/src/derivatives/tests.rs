@@ -69,6 +69,7 @@ fn cases() -> Vec<Case> {
     };
     for op in [
         "Abs",
+        "Cos",
         "Elu",
         "Erf",
         "Erfc",
@@ -82,6 +83,7 @@ fn cases() -> Vec<Case> {
         "Relu6",
         "Selu",
         "Sigmoid",
+        "Sin",
         "Softmax",
         "Softplus",
         "Softsign",

@@ -6,7 +6,7 @@ use attr_core::{Activation, Error, Result, Tensor};
 
 use super::choice::above;
 use crate::error::backend;
-use crate::symbol::Symbol;
+use crate::symbol::{Order, Symbol};
 
 /// The factor of hard swish.
 const HARD_GATE: Activation = Activation::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 };
@@ -52,9 +52,14 @@ pub(super) fn forward(activation: Activation, x: &Symbol) -> Result<Symbol> {
         Activation::GeluTanh => x.mul(&gelu_inner(x)?.unary("Tanh").affine(0.5, 0.5)?)?,
         Activation::Floor => x.unary("Floor"),
         Activation::Ceil => x.unary("Ceil"),
-        Activation::Round => x.unary("Rint"),
+        Activation::Round => x.unary("Round"),
         Activation::Truncate => above(x, 0.0, &x.unary("Floor"), &x.unary("Ceil"))?,
-        Activation::Sign => x.unary("Sign"),
+        Activation::Sign => {
+            // NaN stays NaN, whatever TensorFlow's own makes of it.
+            let (tape, id) = (x.tape(), x.node().0);
+            let is_number = tape.truth("Equal", &[id, id]);
+            x.then(tape.op("SelectV2", &[is_number, tape.op("Sign", &[id]), id]))
+        }
         Activation::Sin => x.unary("Sin"),
         Activation::Cos => x.unary("Cos"),
         other => return Err(unknown(other)),
@@ -140,20 +145,21 @@ fn reciprocal(x: &Symbol) -> Symbol {
     x.then(x.tape().op("RealDiv", &[x.tape().scalar(1.0), x.node().0]))
 }
 
-/// `x` at and below 0, 0 above.
-fn negative(x: &Symbol) -> Symbol {
-    x.then(x.tape().op("Minimum", &[x.node().0, x.tape().scalar(0.0)]))
+/// `x` at and below 0, 0 above. A minimum lets no derivative through at its bound; this does.
+fn negative(x: &Symbol) -> Result<Symbol> {
+    let zero = Symbol::of(x.tape(), x.tape().scalar(0.0), Order::Plain, &[]);
+    above(x, 0.0, &zero, x)
 }
 
 /// `x` above 0, `alpha (exp(x / width) - 1)` elsewhere.
 fn exponential(x: &Symbol, alpha: f64, width: f64) -> Result<Symbol> {
     // Above 0 the exponential, which could be infinite, must not come into the derivative.
-    above(x, 0.0, x, &negative(x).scale(1.0 / width)?.unary("Expm1").scale(alpha)?)
+    above(x, 0.0, x, &negative(x)?.scale(1.0 / width)?.unary("Expm1").scale(alpha)?)
 }
 
 /// The cotangent above 0, and `slope exp(x / width)` times it elsewhere.
 fn exponential_back(x: &Symbol, c: &Symbol, slope: f64, width: f64) -> Result<Symbol> {
-    above(x, 0.0, c, &c.mul(&negative(x).scale(1.0 / width)?.exp()?.scale(slope)?)?)
+    above(x, 0.0, c, &c.mul(&negative(x)?.scale(1.0 / width)?.exp()?.scale(slope)?)?)
 }
 
 /// How much of a standard normal distribution lies below.

@@ -15,7 +15,7 @@ pub(super) fn minimum(a: &Symbol, b: &Symbol) -> Result<Symbol> {
     first_if("LessEqual", a, b)
 }
 
-/// `a` where a comparison holds or it is NaN, else `b`. TensorFlow's own maximum passes over NaN in `b`.
+/// `a` where a comparison holds or it is NaN, else `b`; NaN in `b` fails every comparison.
 fn first_if(comparison: &'static str, a: &Symbol, b: &Symbol) -> Result<Symbol> {
     let tape = a.tape();
     let ([a, b], order, dims) = a.meet(b)?;

@@ -60,14 +60,8 @@ impl<'a> Max<'a> {
         out(self.pool, &self.dims)
     }
 
-    /// Whether TensorFlow has it: without dilation, and with two spatial axes, since with three it knows single
-    /// precision alone.
-    fn is_own(&self) -> bool {
-        self.pool.dilation == [1, 1]
-    }
-
     fn forward(&self) -> Result<Symbol> {
-        if !self.is_own() {
+        if !is_own(self.pool) {
             return self.windows()?.max(0)?.reshape(&self.out());
         }
         let tape = self.x.tape();
@@ -85,7 +79,7 @@ impl<'a> Max<'a> {
 
     fn back(&self, c: &Symbol) -> Result<Symbol> {
         let tape = self.x.tape();
-        let back = if self.is_own() {
+        let back = if is_own(self.pool) {
             let ids =
                 [self.x.ordered(Order::Last), self.forward()?.ordered(Order::Last), c.ordered(Order::Last)];
             let id = tape.op_with("MaxPoolGrad", &ids, attrs(self.pool));
@@ -133,6 +127,12 @@ impl<'a> Max<'a> {
     }
 }
 
+/// Whether TensorFlow has these windows: without dilation, and along two spatial axes, since along three it knows
+/// single precision alone.
+fn is_own(pool: &Pool) -> bool {
+    pool.dilation == [1, 1]
+}
+
 /// The lengths of what a pooling gives.
 fn out(pool: &Pool, dims: &[usize]) -> Vec<usize> {
     let spatial = (2..dims.len()).map(|axis| pool.windows(axis - 2, dims[axis]));
@@ -168,10 +168,9 @@ fn strided(x: &Symbol, stride: &[usize]) -> Result<Symbol> {
 pub(super) fn average(pool: &Pool, count_include_pad: bool, x: &Symbol) -> Result<Symbol> {
     let (pool, dims) = (widened_pool(pool), widened(x.shape()));
     let value = x.reshape(&dims)?;
-    let means = if pool.dilation.iter().all(|&n| n == 1) {
+    let means = if is_own(&pool) {
         let (padded, tape) = (value.pad(&beyond(&pool, &dims), 0.0), x.tape());
-        let op = if pool.kernel.len() == 2 { "AvgPool" } else { "AvgPool3D" };
-        let id = tape.op_with(op, &[padded.ordered(Order::Last)], attrs(&pool));
+        let id = tape.op_with("AvgPool", &[padded.ordered(Order::Last)], attrs(&pool));
         Symbol::of(tape, id, Order::Last, &out(&pool, &dims))
     } else {
         convolve(&sums(&pool, &dims), &value, &shares(&pool, &dims, x.tape()))?
@@ -190,12 +189,11 @@ pub(super) fn average_back(
     let (pool, is_line, dims) = (widened_pool(pool), dims.len() == 3, widened(dims));
     let (tape, padding) = (c.tape(), beyond(&pool, &dims));
     let c = corrected(c.reshape(&widened(c.shape()))?, &pool, count_include_pad, &dims)?;
-    let back = if pool.dilation.iter().all(|&n| n == 1) {
+    let back = if is_own(&pool) {
         let whole: Vec<_> =
             dims.iter().zip(&padding).map(|(n, (before, after))| n + before + after).collect();
         let sizes = tape.lengths(&Order::Last.arrange(&whole));
-        let op = if pool.kernel.len() == 2 { "AvgPoolGrad" } else { "AvgPool3DGrad" };
-        let id = tape.op_with(op, &[sizes, c.ordered(Order::Last)], attrs(&pool));
+        let id = tape.op_with("AvgPoolGrad", &[sizes, c.ordered(Order::Last)], attrs(&pool));
         Symbol::of(tape, id, Order::Last, &whole).crop(&padding, &dims)
     } else {
         convolve_back(&sums(&pool, &dims), &c, &shares(&pool, &dims, tape), &dims)?

@@ -4,9 +4,9 @@ use attr_core::{Result, Tensor};
 
 use crate::symbol::Symbol;
 
-/// The largest or smallest over axes, by TensorFlow's name of it; NaN before all.
-pub(super) fn extreme(op: &'static str, x: &Symbol, axes: &[usize], keep: bool) -> Result<Symbol> {
-    Ok(x.reduce(op, axes, keep))
+/// The smallest over axes: of others' operators the derivative is known of the largest.
+pub(super) fn min(x: &Symbol, axes: &[usize], keep: bool) -> Symbol {
+    x.unary("Neg").reduce("Max", axes, keep).unary("Neg")
 }
 
 /// The Euclidean norm over axes.

@@ -63,7 +63,10 @@ impl Graph {
                     let inputs = graph.sources(node, &other.inputs, &ids)?;
                     graph.add(&node.name, other.op.clone(), &inputs, &own)?
                 }
-                (None, Op::Input) => graph.input(&node.name, &node.shape.at(1)[1..])?,
+                (None, Op::Input) => match node.shape.batch_axis() {
+                    Some(_) => graph.input(&node.name, &node.shape.at(1)[1..])?,
+                    None => graph.fixed_input(&node.name, &node.shape.at(1))?,
+                },
                 (None, op) => {
                     let inputs: Vec<_> = node.inputs.iter().map(|&id| ids[id]).collect();
                     graph.add(&node.name, op.clone(), &inputs, &own)?

@@ -7,8 +7,8 @@ use crate::question::join;
 use crate::tensor::row_max;
 use crate::walk::{Layer, Outcome, Pass, add_into, answer};
 use crate::{
-    Activation, Attribution, Distribution, Doi, Graph, LayeredModel, Noise, Op, Point, Question, Result,
-    Tensor,
+    Activation, Attribution, Dim, Distribution, Doi, Graph, LayeredModel, NodeId, Noise, Op, Point, Question,
+    Result, Shape, Tensor,
 };
 
 /// FullGrad: the quantity taken apart into what each input and what each bias contributes, `f = x . df/dx + sum over
@@ -16,8 +16,8 @@ use crate::{
 ///
 /// The decomposition ([`FullGrad::decompose`]) is complete: its residual is rounding. The picture is not: it adds up
 /// absolute values, each scaled to reach from 0 to 1, `sum over channels of psi(x df/dx) + sum over layers and
-/// channels of psi(b df/db)`, of layers with two spatial axes, brought to the input's size. It is `[B, 1, H, W]` for
-/// an input of two spatial axes; another input has `psi(x df/dx)` alone.
+/// channels of psi(b df/db)`, of layers with two spatial axes (not the heads and tokens of attention), brought to the
+/// input's size. It is `[B, 1, H, W]` for an input of two spatial axes; another input has `psi(x df/dx)` alone.
 ///
 /// A batch norm counts with its effective bias, and a function that is not straight through zero with the bias of its
 /// tangent: `f(z) - f'(z) z`.
@@ -84,7 +84,8 @@ pub struct Decomposition<T> {
     /// Each value at the lower cut times the derivative by it.
     pub inputs: Vec<T>,
     /// For each layer with a bias of any kind: its name, and the bias times the derivative by it, in the shape of the
-    /// layer's value.
+    /// layer's value; the batch is the first axis, and where the layer has several entries of an axis for each row,
+    /// they are the second one.
     pub biases: Vec<(String, T)>,
     /// What the quantity itself adds where it is not linear in the values at the upper cut, for each row.
     pub rest: Vec<f64>,
@@ -148,7 +149,7 @@ impl<M: LayeredModel> Method<M> for SimpleFullGrad {
             let mut signals = Vec::new();
             let gradients = pass.back(pass.cotangents.clone(), &mut |layer, signal| {
                 if bias_along_channels(layer)?.is_some() {
-                    signals.push(signal.clone());
+                    signals.push(in_rows(signal, &layer.node.shape)?);
                 }
                 layer.vjp(signal)
             })?;
@@ -208,7 +209,7 @@ fn decompose<M: LayeredModel>(pass: &Pass<'_, M>) -> Result<Decomposition<M::Ten
     let gradients = pass.back(pass.cotangents.clone(), &mut |layer, signal| {
         let below = layer.vjp(signal)?;
         if let Some(term) = bias_term(layer, signal, &below)? {
-            biases.push((layer.node.name.clone(), term));
+            biases.push((layer.node.name.clone(), in_rows(&term, &layer.node.shape)?));
         }
         Ok(below)
     })?;
@@ -320,10 +321,29 @@ impl<'a> Axes<'a> {
         values.iter().zip(&self.lower).map(|(value, &axis)| channels_second(value, axis)).collect()
     }
 
-    /// Values of layers, likewise.
+    /// Values of layers, likewise, without those whose axes are heads and tokens.
     fn layers<T: Tensor>(&self, values: &[(String, T)]) -> Result<Vec<T>> {
-        let axis = |name: &str| self.graph.find(name).map_or(1, |id| self.graph.channel_axis(id));
-        values.iter().map(|(name, value)| channels_second(value, axis(name))).collect()
+        let places = values.iter().map(|(name, value)| (self.graph.find(name), value));
+        let is_product = |id: NodeId| matches!(self.graph.node(id).op, Op::Attention { .. } | Op::MatMul);
+        let maps = places.filter(|(id, _)| !id.is_some_and(is_product));
+        maps.map(|(id, value)| channels_second(value, id.map_or(1, |id| self.graph.channel_axis(id))))
+            .collect()
+    }
+}
+
+/// A layer's value with the batch as its first axis and one entry of that for each row.
+fn in_rows<T: Tensor>(value: &T, shape: &Shape) -> Result<T> {
+    let Some(batch) = shape.batch_axis().filter(|_| !shape.is_batch_first()) else {
+        return Ok(value.clone());
+    };
+    let axes: Vec<_> =
+        std::iter::once(batch).chain((0..shape.rank()).filter(|&axis| axis != batch)).collect();
+    let value = value.permute(&axes)?;
+    match (shape.0[batch], &value.dims()[..]) {
+        (Dim::Batch(each @ 2..), [rows, others @ ..]) => {
+            value.reshape(&[&[rows / each, each], others].concat())
+        }
+        _ => Ok(value),
     }
 }
 

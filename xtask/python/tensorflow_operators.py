@@ -55,6 +55,26 @@ def after(*steps):
     return run
 
 
+def outer(x):
+    return x[:, :, None] * x[:, None, :]
+
+
+def products(x):
+    """Matrix products of two values, one operand of each transposed or its axes in another order."""
+    square, part = outer(x), outer(x)[:, :, :3]
+    by_name = tf.einsum("bij,bik->bkj", square, part)
+    return by_name @ square + tf.linalg.matmul(part, square, transpose_a=True)
+
+
+def spread(x):
+    """A constant for each row, one number for each row, and a value along a new axis."""
+    rows = tf.shape(x)[0]
+    token = tf.broadcast_to(constant(1, 2, 6), [rows, 2, 6])
+    filled = tf.fill([rows, 1, 6], 0.5)
+    repeated = tf.broadcast_to(x[:, None], [rows, 3, 6])
+    return tf.concat([token, filled, repeated], 1) * x[:, None]
+
+
 def resized(operator, centers, corners):
     return lambda x: operator(images=x, size=[5, 12], half_pixel_centers=centers, align_corners=corners)
 
@@ -173,6 +193,8 @@ def of_vector():
         "unit": lambda x: tf.nn.l2_normalize(x, -1),
         "root_mean_square": layers.RMSNormalization(),
         "repeated": after(layers.RepeatVector(4), built(layers.Conv1D(2, 2), 4, 6)),
+        "rows": spread,
+        "products": products,
         "pictured": after(built(layers.Dense(32), 6), layers.Reshape((4, 4, 2)), built(layers.Conv2D(3, 2), 4, 4, 2)),
     }
 

@@ -169,6 +169,16 @@ fn gelu() {
     check("gelu", None, &["norm", "exact", "add", "permute", "mixed", "reshape"], &[]);
 }
 
+/// Keras' attention is two Einstein sums of computed values and a softmax between them.
+#[test]
+fn attention() {
+    let model = check("attention", None, &["attention", "norm"], &[]);
+    let kinds = kinds(model.graph());
+    for kind in ["attention", "layer norm"] {
+        assert!(kinds.contains(&kind), "{kind}: {kinds:?}");
+    }
+}
+
 #[test]
 fn dilated() {
     let layers = ["same", "valid", "padded", "nearest", "bilinear", "transposed", "all", "depthwise"];

@@ -27,7 +27,7 @@ impl Graph {
     /// The same function with chains of simple layers as the one layer that they are together:
     ///
     /// - layer norm: the value less its mean over the last axes, divided by the root of the mean of its squares plus a
-    ///   number, times gamma, plus beta; with or without the last two;
+    ///   number, times gamma, plus beta; with or without the last two; also with value and mean scaled each by itself;
     /// - GELU by the error function or by the hyperbolic tangent, SiLU, hard swish and Mish, in any order of their
     ///   factors;
     /// - attention: the product of queries with transposed keys, scaled by numbers anywhere in it, perhaps plus a mask,

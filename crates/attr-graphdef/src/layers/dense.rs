@@ -6,27 +6,38 @@ use super::importer::{Importer, reshaped};
 use super::known::Known;
 use super::operator::{Carried, Fault, Operator, Value, Values, broken, unsupported};
 
-/// A product with a constant matrix on the right: a linear layer.
+/// A product with a constant matrix on the right is a linear layer, any other a layer of two inputs.
 pub(super) fn mat_mul(g: &mut Importer, n: &Operator) -> Values {
     let flag = |plain: &str, batched: &str| n.node.flag(plain) || n.node.flag(batched);
+    let turned = [flag("transpose_a", "adj_x"), flag("transpose_b", "adj_y")];
     match (n.input(0)?, n.input(1)?) {
-        (Value::Layer(_), Value::Known(..)) => {}
-        (Value::Layer(_), Value::Layer(_)) => return unsupported("of two computed values"),
-        (Value::Known(..), _) => return unsupported("whose first operand is a constant"),
-        _ => return unsupported("of a value that is not one of layers"),
+        (Value::Layer(_), Value::Known(_, weight)) if weight.dims().len() == 2 && !turned[0] => {
+            let (x, perm) = (n.layer(0)?, if turned[1] { [0, 1] } else { [1, 0] });
+            let weight = g.param(weight, &perm, None)?;
+            let id = g.plain(x)?;
+            let id = g.add(n.name(), Op::Linear, &[id], &[weight])?;
+            g.value(id, false)
+        }
+        (left, right) => {
+            let mut factors = Vec::new();
+            for (value, turned) in [left, right].into_iter().zip(turned) {
+                let id = g.layer(value)?;
+                factors.push(if turned { swapped(g, n, id)? } else { id });
+            }
+            let id = g.add(n.name(), Op::MatMul, &factors, &[])?;
+            g.value(id, false)
+        }
     }
-    if flag("transpose_a", "adj_x") {
-        return unsupported("whose first operand is transposed");
+}
+
+/// A value with its last two axes swapped.
+fn swapped(g: &mut Importer, n: &Operator, id: NodeId) -> Result<NodeId, Fault> {
+    let rank = g.shape(id).rank();
+    if rank < 2 {
+        return broken(format!("expected a matrix, found {}", g.shape(id)));
     }
-    let (x, weight) = (n.layer(0)?, n.known(1)?);
-    if weight.dims().len() != 2 {
-        return unsupported(format!("with a constant of shape {:?}", weight.dims()));
-    }
-    let perm = if flag("transpose_b", "adj_y") { [0, 1] } else { [1, 0] };
-    let weight = g.param(weight, &perm, None)?;
-    let id = g.plain(x)?;
-    let id = g.add(n.name(), Op::Linear, &[id], &[weight])?;
-    g.value(id, false)
+    let axes = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
+    g.part(n.name(), "transposed", Op::Transpose { axes }, &[id])
 }
 
 /// A reshape behind a matrix product behind a reshape, by which Keras takes a product over the last of several axes:
@@ -63,7 +74,10 @@ pub(super) fn einsum(g: &mut Importer, n: &Operator) -> Values {
     let ((left, right), output) = parts.ok_or_else(as_it_is)?;
     match (n.input(0)?, n.input(1)?) {
         (Value::Layer(_), Value::Known(..)) => {}
-        (Value::Layer(_), Value::Layer(_)) => return unsupported("of two computed values"),
+        (Value::Layer(x), Value::Layer(y)) => {
+            let operands = [(left, g.plain(*x)?), (right, g.plain(*y)?)];
+            return products(g, n, operands, output).unwrap_or_else(|| Err(as_it_is()));
+        }
         _ => return unsupported("whose first operand is a constant"),
     }
     let (x, weight) = (n.layer(0)?, n.known(1)?);
@@ -106,6 +120,73 @@ pub(super) fn einsum(g: &mut Importer, n: &Operator) -> Values {
     let id = g.add(&product, Op::Linear, &[id], &[weight])?;
     let shape = Shape(dims[..first].iter().copied().chain(outer.into_iter().map(Dim::Fixed)).collect());
     let id = g.add(n.name(), Op::Reshape { shape }, &[id], &[])?;
+    g.value(id, false)
+}
+
+/// Matrix products of two values, one for each entry of the axes that both and what comes of them have: each has one
+/// axis besides, and one more is summed over. `None` for any other equation.
+fn products(g: &mut Importer, n: &Operator, operands: [(&str, NodeId); 2], output: &str) -> Option<Values> {
+    let is_plain = |labels: &str, rank: usize| {
+        let distinct = labels.char_indices().all(|(i, label)| labels.find(label) == Some(i));
+        labels.is_ascii() && !labels.contains('*') && labels.len() == rank && distinct
+    };
+    if operands.iter().any(|&(labels, id)| !is_plain(labels, g.shape(id).rank())) {
+        return None;
+    }
+    // The factor whose own axis comes first in the output is the left one.
+    let own = |of: &str, other: &str| of.chars().find(|&label| !other.contains(label));
+    let [(a, _), (b, _)] = operands;
+    let mut factors = operands;
+    let mut own = [own(a, b)?, own(b, a)?];
+    if output.find(own[0])? > output.find(own[1])? {
+        factors.reverse();
+        own.reverse();
+    }
+    let [(left, x), (right, y)] = factors;
+    let summed: Vec<_> =
+        left.chars().filter(|&label| right.contains(label) && !output.contains(label)).collect();
+    let front: String = output.chars().filter(|label| !own.contains(label)).collect();
+    let &[summed] = &summed[..] else { return None };
+    let product = format!("{front}{}{}", own[0], own[1]);
+    let complete = left.len() == front.len() + 2 && right.len() == left.len();
+    if !complete
+        || !is_plain(output, product.len())
+        || front.chars().any(|c| !left.contains(c) || !right.contains(c))
+    {
+        return None;
+    }
+    Some(product_of(
+        g,
+        n,
+        [(left, x, format!("{front}{}{summed}", own[0])), (right, y, format!("{front}{summed}{}", own[1]))],
+        (&product, output),
+    ))
+}
+
+fn product_of(
+    g: &mut Importer,
+    n: &Operator,
+    factors: [(&str, NodeId, String); 2],
+    (product, output): (&str, &str),
+) -> Values {
+    let order =
+        |from: &str, to: &str| -> Vec<usize> { to.chars().filter_map(|label| from.find(label)).collect() };
+    let mut ids = Vec::new();
+    for (labels, id, wanted) in factors {
+        let axes = order(labels, &wanted);
+        ids.push(if axes.is_sorted() {
+            id
+        } else {
+            g.part(n.name(), "operand", Op::Transpose { axes }, &[id])?
+        });
+    }
+    let axes = order(product, output);
+    if axes.is_sorted() {
+        let id = g.add(n.name(), Op::MatMul, &ids, &[])?;
+        return g.value(id, false);
+    }
+    let id = g.part(n.name(), "product", Op::MatMul, &ids)?;
+    let id = g.add(n.name(), Op::Transpose { axes }, &[id], &[])?;
     g.value(id, false)
 }
 

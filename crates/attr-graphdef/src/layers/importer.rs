@@ -185,12 +185,12 @@ impl<'a> Importer<'a> {
         axes.collect()
     }
 
-    /// The layer of an output, with its axes as TensorFlow has them.
-    pub(super) fn output(&mut self, value: &Value) -> Result<NodeId, Fault> {
+    /// The layer of a value, with its axes as TensorFlow has them.
+    pub(super) fn layer(&mut self, value: &Value) -> Result<NodeId, Fault> {
         match value {
             Value::Layer(carried) => self.plain(*carried),
             Value::Known(name, known) => self.constant(name, known, None),
-            _ => unsupported("which is not one of layers"),
+            _ => unsupported("of a value that is not one of layers"),
         }
     }
 

@@ -30,7 +30,8 @@ use crate::{Error, Result};
 
 impl Function {
     /// The function as layers, under the operators' names; the other names are kept, too, where a layer has the
-    /// operator's value. A bias is part of the layer that it is added to, which then has the addition's name.
+    /// operator's value. A bias is part of the layer that it is added to, which then has the addition's name, and chains
+    /// of operators that are a layer norm, an activation or attention are one layer ([`Graph::recognise`]).
     ///
     /// A value of three or more axes that comes from a convolution or the like has its channels as axis 1; those of
     /// inputs and outputs are where the model has them.
@@ -102,17 +103,17 @@ impl Function {
             match importer.made((place, number)) {
                 Value::Unknown => {}
                 Value::Missing(what) => refused.add(what, name),
-                value => match importer.output(&value) {
+                value => match importer.layer(&value) {
                     Ok(id) => outputs.push(id),
                     Err(Fault::Unsupported(how) | Fault::Broken(how)) => {
-                        refused.add(format!("{} as an output, {how}", self.nodes[place].op), name);
+                        refused.add(format!("{} as an output {how}", self.nodes[place].op), name);
                     }
                     Err(Fault::Other(error)) => return Err(error),
                 },
             }
         }
         refused.check()?;
-        self.finished(&importer.graph, &outputs, &importer.values)
+        Ok(self.finished(&importer.graph, &outputs, &importer.values)?.recognise()?)
     }
 
     /// What reads nothing: an input, or what is known.

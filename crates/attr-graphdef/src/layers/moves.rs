@@ -123,23 +123,21 @@ pub(super) fn strided_slice(g: &mut Importer, n: &Operator) -> Values {
 }
 
 pub(super) fn slice(g: &mut Importer, n: &Operator) -> Values {
-    let (x, begin, size) = (n.layer(0)?, n.integers(1)?, n.integers(2)?);
+    let (x, begin, size) = (n.layer(0)?, n.integers(1)?, n.sizes(2)?);
     let dims = g.dims(x);
     if begin.len() != dims.len() || size.len() != begin.len() {
         return broken(format!("expected begin and size of {} axes", dims.len()));
     }
     let mut ranges = Vec::new();
     for (axis, &dim) in dims.iter().enumerate() {
-        match dim {
-            Dim::Batch(_) if begin[axis] == 0 && size[axis] == -1 => {}
-            Dim::Batch(_) => return unsupported("of the batch"),
-            Dim::Fixed(all) => {
+        match (dim, size[axis]) {
+            (_, Size::Fixed(-1)) if begin[axis] == 0 => {}
+            (_, len) if begin[axis] == 0 && g.is_len(len, dim) => {}
+            (Dim::Fixed(all), Size::Fixed(len)) => {
                 let start = count(begin[axis])?;
-                let len = if size[axis] == -1 { all.saturating_sub(start) } else { count(size[axis])? };
-                if (start, len) != (0, all) {
-                    ranges.push((axis, start, len));
-                }
+                ranges.push((axis, start, if len == -1 { all.saturating_sub(start) } else { count(len)? }));
             }
+            _ => return unsupported("of the batch"),
         }
     }
     slices(g, n, n.name(), x, &ranges)
@@ -437,6 +435,33 @@ fn target_dims(shape: &Shape, target: &[Size], rows: Option<usize>) -> Result<Ve
     }
     let rest = if takes_batch { Dim::Batch(left) } else { Dim::Fixed(left) };
     Ok(dims.into_iter().map(|dim| dim.unwrap_or(rest)).collect())
+}
+
+/// The value of one input repeated to the lengths that another gives, the batch among them or not.
+pub(super) fn expand(g: &mut Importer, n: &Operator, value: usize, lengths: usize) -> Values {
+    let x = g.layer(n.input(value)?)?;
+    let target = n.sizes(lengths)?;
+    let shape = g.shape(x).clone();
+    let Some(new) = target.len().checked_sub(shape.rank()) else {
+        return broken(format!("{shape} can't be repeated to {}", listed(&target)));
+    };
+    let mut dims = Vec::new();
+    for (i, &size) in target.iter().enumerate() {
+        let old = i.checked_sub(new).map_or(Dim::Fixed(1), |i| shape.0[i]);
+        dims.push(match (old, size) {
+            (old, size) if g.is_len(size, old) => old,
+            (Dim::Fixed(1), Size::Fixed(len)) => Dim::Fixed(count(len)?),
+            (Dim::Fixed(1), Size::Batch(len)) => Dim::Batch(count(len)?),
+            _ => return broken(format!("{shape} can't be repeated to {}", listed(&target))),
+        });
+    }
+    let shape = Shape(dims);
+    let mut inputs = vec![x];
+    if shape.batch_axis().is_some() && g.shape(x).batch_axis().is_none() {
+        inputs.extend(g.graph.inputs().iter().find(|&&id| g.shape(id).is_batch_first()));
+    }
+    let id = g.add(n.name(), Op::Expand { shape }, &inputs, &[])?;
+    g.value(id, false)
 }
 
 /// Copies of a value along an axis: one behind another.

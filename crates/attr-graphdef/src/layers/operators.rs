@@ -27,6 +27,7 @@ const OPERATORS: &[(&str, Import)] = &[
     ("BatchMatMulV2", mat_mul),
     ("BatchToSpaceND", windows::batch_to_space),
     ("BiasAdd", bias_add),
+    ("BroadcastTo", |g, n| moves::expand(g, n, 0, 1)),
     ("Cast", cast),
     ("CheckNumerics", same),
     ("ClipByValue", |g, n| clip(g, n, n.number(1)?, n.number(2)?)),
@@ -40,6 +41,7 @@ const OPERATORS: &[(&str, Import)] = &[
     ("Exp", |g, n| activation(g, n, Activation::Exp)),
     ("Expm1", expm1),
     ("ExpandDims", moves::expand_dims),
+    ("Fill", |g, n| moves::expand(g, n, 1, 0)),
     ("FusedBatchNorm", norm::fused),
     ("FusedBatchNormV2", norm::fused),
     ("FusedBatchNormV3", norm::fused),
@@ -111,7 +113,7 @@ pub(super) fn is_known(op: &str) -> bool {
 pub(super) fn import(g: &mut Importer, n: &Operator, at: usize) -> Values {
     let op = n.node.op.as_str();
     let known = |known: Known| Ok(vec![Value::Known(n.name().into(), known)]);
-    if !n.inputs.is_empty() && n.inputs.iter().all(is_constant) {
+    if !n.inputs.is_empty() && n.inputs.iter().all(is_constant) && !spreads_over_the_batch(n) {
         return match (fold(op), op) {
             (Some(fold), _) => known(fold(g, n)?),
             (None, "Unpack") => folds::unpack(g, n),
@@ -130,6 +132,16 @@ pub(super) fn import(g: &mut Importer, n: &Operator, at: usize) -> Values {
             None => unsupported(""),
         },
     }
+}
+
+/// Whether an operator gives a constant to each row.
+fn spreads_over_the_batch(n: &Operator) -> bool {
+    let sizes = match n.node.op.as_str() {
+        "BroadcastTo" => n.sizes(1),
+        "Fill" => n.sizes(0),
+        _ => return false,
+    };
+    sizes.is_ok_and(|sizes| sizes.iter().any(|size| size.fixed().is_none()))
 }
 
 fn activation(g: &mut Importer, n: &Operator, activation: Activation) -> Values {

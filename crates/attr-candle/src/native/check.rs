@@ -34,7 +34,8 @@ const SLACK: f64 = 4.0;
 enum Verdict {
     /// The gradient is what is measured.
     Right,
-    /// There is no gradient, and nothing changes.
+    /// There is no gradient and nothing changes that could be measured; or the gradient is no number, which whoever
+    /// asked for it will say.
     Nothing,
     /// Along some direction it is not.
     Wrong { said: f64, measured: f64, exact_to: f64 },
@@ -199,6 +200,9 @@ impl Native {
             values(&record, to).iter().map(|value| value.to_array()).collect::<Result<Vec<_>>>()
         };
         let (steps, exact) = ladder(self.candle.precision());
+        let entries: usize = claim.weights.iter().map(|weight| weight.len()).sum();
+        // Weights are in units of the values, so that each term of a difference is about 1 but for its rounding.
+        let least = entries as f64 * rounding(self.candle.precision()) / steps[0];
         let mut measured = Vec::new();
         for step in steps {
             let difference = |direction: &ArrayD<f64>| {
@@ -211,7 +215,7 @@ impl Native {
                 break;
             }
         }
-        Ok(judge(&said, &measured, exact))
+        Ok(judge(&said, &measured, exact, least))
     }
 
     /// The last tap up to which the gradient is right, and the first one at which it is wrong.
@@ -254,6 +258,14 @@ fn ladder(precision: Precision) -> (&'static [f64], f64) {
     }
 }
 
+/// What a number is rounded by, as a part of it.
+fn rounding(precision: Precision) -> f64 {
+    match precision {
+        Precision::F64 => f64::EPSILON,
+        _ => f64::from(f32::EPSILON),
+    }
+}
+
 /// The root mean square of a value's numbers; 1 where all of them are 0.
 fn scale(value: &CandleTensor) -> Result<f64> {
     let array = value.to_array()?;
@@ -291,8 +303,10 @@ fn settled(said: &[f64], measured: &[Vec<f64>], exact: f64) -> bool {
     measured.len() > 1 && off <= exact && exact_to <= 10.0 * exact
 }
 
-fn judge(said: &[f64], measured: &[Vec<f64>], exact: f64) -> Verdict {
-    if said.iter().chain(measured.iter().flatten()).all(|&x| x == 0.0) {
+/// `least` is what the first step's differences can't tell from 0.
+fn judge(said: &[f64], measured: &[Vec<f64>], exact: f64, least: f64) -> Verdict {
+    let nothing = said.iter().chain(&measured[0]).all(|x| x.abs() <= least);
+    if nothing || said.iter().any(|x| !x.is_finite()) {
         return Verdict::Nothing;
     }
     let (off, step, exact_to) = best(said, measured);
@@ -316,22 +330,28 @@ mod tests {
     #[test]
     fn what_is_measured_exactly_has_to_be_met_exactly() {
         let steps = |error: f64| vec![vec![1.0 + error, -2.0, 0.5], vec![1.0, -2.0, 0.5]];
-        assert_eq!(judge(&[1.0, -2.0, 0.5], &steps(1e-3), 1e-4), Verdict::Right);
-        assert!(matches!(judge(&[1.01, -2.0, 0.5], &steps(1e-4), 1e-4), Verdict::Wrong { .. }));
+        assert_eq!(judge(&[1.0, -2.0, 0.5], &steps(1e-3), 1e-4, 1e-12), Verdict::Right);
+        assert!(matches!(judge(&[1.01, -2.0, 0.5], &steps(1e-4), 1e-4, 1e-12), Verdict::Wrong { .. }));
         // Of a coarse measurement less is asked, but never less than a part in twenty.
-        assert_eq!(judge(&[1.01, -2.0, 0.5], &steps(2e-2), 1e-4), Verdict::Right);
-        assert!(matches!(judge(&[1.3, -2.0, 0.5], &steps(0.6), 1e-4), Verdict::Unclear { .. }));
+        assert_eq!(judge(&[1.01, -2.0, 0.5], &steps(2e-2), 1e-4, 1e-12), Verdict::Right);
+        assert!(matches!(judge(&[1.3, -2.0, 0.5], &steps(0.6), 1e-4, 1e-12), Verdict::Unclear { .. }));
         // A quarter, nothing, and a part that is missing.
         for wrong in [[0.25, -0.5, 0.125], [0.0; 3], [0.9, -2.1, 0.55]] {
-            assert!(matches!(judge(&wrong, &steps(1e-3), 1e-4), Verdict::Wrong { .. }), "{wrong:?}");
+            assert!(matches!(judge(&wrong, &steps(1e-3), 1e-4, 1e-12), Verdict::Wrong { .. }), "{wrong:?}");
         }
-        assert_eq!(judge(&[0.0; 3], &[vec![0.0; 3], vec![0.0; 3]], 1e-4), Verdict::Nothing);
-        assert!(matches!(judge(&[1.0; 3], &[vec![0.0; 3], vec![0.0; 3]], 1e-4), Verdict::Wrong { .. }));
+        assert_eq!(judge(&[0.0; 3], &[vec![0.0; 3], vec![0.0; 3]], 1e-4, 1e-12), Verdict::Nothing);
+        assert!(matches!(
+            judge(&[1.0; 3], &[vec![0.0; 3], vec![0.0; 3]], 1e-4, 1e-12),
+            Verdict::Wrong { .. }
+        ));
+        // A gradient too small to be measured.
+        assert_eq!(judge(&[1e-43; 3], &[vec![0.0; 3], vec![1e-9; 3]], 1e-4, 1e-12), Verdict::Nothing);
     }
 
     #[test]
     fn differences_that_are_no_numbers_decide_nothing() {
         let measured = [vec![f64::NAN; 3], vec![f64::NAN; 3]];
-        assert!(!matches!(judge(&[1.0; 3], &measured, 1e-4), Verdict::Right | Verdict::Wrong { .. }));
+        assert_eq!(judge(&[f64::INFINITY, 1.0, 1.0], &measured, 1e-4, 1e-12), Verdict::Nothing);
+        assert!(!matches!(judge(&[1.0; 3], &measured, 1e-4, 1e-12), Verdict::Right | Verdict::Wrong { .. }));
     }
 }

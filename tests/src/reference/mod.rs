@@ -3,14 +3,15 @@
 //! Nothing here is fast or clever, and nothing is shared with an adapter: neither `Activation::derivative`
 //! nor `Resize::taps`. Most layers are linear in their inputs, so a layer is the list of its terms
 //! (`linear.rs`); the way back is the same list read from the other side. The few that are not linear
-//! have their derivative written out (`nonlinear.rs`), or computed with numbers that carry it along (`dual.rs`).
+//! have their derivative written out (`nonlinear.rs`), or found by numbers that remember
+//! what they were computed from (`traced.rs`).
 //! Any number of spatial axes.
 
-mod dual;
 mod linear;
 mod nonlinear;
 mod resize;
 mod tensor;
+mod traced;
 mod window;
 
 use attr_core::{Error, Kernels, Op, Result, Vjp};
@@ -34,7 +35,7 @@ impl Kernels for Reference {
     }
 
     fn unsupported(&self, op: &Op) -> Option<String> {
-        let known = linear::is_linear(op) || dual::knows(op) || nonlinear::is_nonlinear(op);
+        let known = linear::is_linear(op) || traced::knows(op) || nonlinear::is_nonlinear(op);
         (!known && *op != Op::Embedding).then(|| format!("{} has no formula here yet", op.kind()))
     }
 
@@ -45,7 +46,7 @@ impl Kernels for Reference {
             Op::Input => Err(backend("an input computes nothing")),
             Op::Constant => Ok(RefTensor(params[0].clone())),
             op if linear::is_linear(op) => Ok(RefTensor(linear::forward(op, &inputs, &params))),
-            op if dual::knows(op) => Ok(RefTensor(dual::forward(op, &inputs, &params))),
+            op if traced::knows(op) => Ok(RefTensor(traced::forward(op, &inputs, &params))),
             Op::Embedding => embedding(inputs[0], params[0]),
             op => Ok(RefTensor(nonlinear::forward(op, &inputs))),
         }
@@ -58,10 +59,10 @@ impl Kernels for Reference {
             op if linear::is_linear(op) => linear::vjp(op, call.input_dims, &params, &call.cotangent.0),
             // A step has no slope, whatever was compared.
             Op::Compare(_) => call.input_dims.iter().map(|dims| ArrayD::zeros(&dims[..])).collect(),
-            op if dual::knows(op) => {
+            op if traced::knows(op) => {
                 let inputs: Vec<_> =
                     call.inputs.iter().map(|input| &input.expect("BUG: not saved").0).collect();
-                dual::vjp(op, &inputs, &params, &call.cotangent.0)
+                traced::vjp(op, &inputs, &params, &call.cotangent.0)
             }
             Op::Embedding => {
                 return Err(Error::NoDerivative { layer: String::new(), hint: "of token numbers".into() });

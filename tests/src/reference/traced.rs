@@ -1,19 +1,30 @@
-//! Layers by their formulas in numbers that carry a derivative along, so that no derivative is written out.
+//! Layers by their formulas in numbers that remember what they were computed from, so that no derivative is written
+//! out.
 
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::cell::RefCell;
+use std::ops::{Add, Div, Mul, Neg, Range, Sub};
 
 use attr_core::{Activation, Comparison, Op};
-use ndarray::{ArrayD, Dimension, IxDyn};
+use ndarray::{ArrayD, Dimension, IxDyn, Slice};
 
 use super::linear::broadcast_index;
 use super::nonlinear::erf;
 use super::tensor::common_dims;
 
-/// A number and how fast it changes.
+/// A number, and its place on the tape.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Dual {
+struct Traced {
     value: f64,
-    slope: f64,
+    place: usize,
+}
+
+/// The place of numbers that nothing is asked about.
+const CONSTANT: usize = usize::MAX;
+
+thread_local! {
+    /// For each number, in the order of computing, the places of those that it was computed from and how fast it
+    /// changes with each.
+    static TAPE: RefCell<Vec<[(usize, f64); 2]>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Whether [`forward`] knows the layer.
@@ -28,41 +39,52 @@ pub(super) fn knows(op: &Op) -> bool {
 }
 
 pub(super) fn forward(op: &Op, inputs: &[&ArrayD<f64>], params: &[&ArrayD<f64>]) -> ArrayD<f64> {
-    let inputs: Vec<_> = inputs.iter().map(|input| input.mapv(Dual::from)).collect();
+    let inputs: Vec<_> = inputs.iter().map(|input| input.mapv(Traced::from)).collect();
     value(op, &inputs, params).mapv(|y| y.value)
 }
 
-/// Each input's number in turn is the one that changes.
 pub(super) fn vjp(
     op: &Op,
     inputs: &[&ArrayD<f64>],
     params: &[&ArrayD<f64>],
     cotangent: &ArrayD<f64>,
 ) -> Vec<ArrayD<f64>> {
-    let mut duals: Vec<_> = inputs.iter().map(|input| input.mapv(Dual::from)).collect();
-    let slots = (0..inputs.len()).map(|slot| {
-        ArrayD::from_shape_fn(inputs[slot].raw_dim(), |at| {
-            duals[slot][&at].slope = 1.0;
-            let y = value(op, &duals, params);
-            duals[slot][&at].slope = 0.0;
-            y.iter().zip(cotangent).map(|(y, c)| if y.slope == 0.0 { 0.0 } else { y.slope * c }).sum()
-        })
-    });
-    slots.collect()
+    TAPE.take();
+    let inputs: Vec<_> = inputs.iter().map(|input| input.mapv(Traced::followed)).collect();
+    let y = value(op, &inputs, params);
+    let tape = TAPE.take();
+    let mut slopes = vec![0.0; tape.len()];
+    for (y, c) in y.iter().zip(cotangent).filter(|(y, _)| y.place != CONSTANT) {
+        slopes[y.place] += c;
+    }
+    for (place, sources) in tape.iter().enumerate().rev() {
+        // What does not change with a number has nothing to say, not even NaN.
+        for &(source, by) in sources.iter().filter(|&&(source, by)| source != CONSTANT && by != 0.0) {
+            if slopes[place] != 0.0 {
+                slopes[source] += slopes[place] * by;
+            }
+        }
+    }
+    inputs.iter().map(|input| input.mapv(|x| slopes[x.place])).collect()
 }
 
-fn value(op: &Op, inputs: &[ArrayD<Dual>], params: &[&ArrayD<f64>]) -> ArrayD<Dual> {
+fn value(op: &Op, inputs: &[ArrayD<Traced>], params: &[&ArrayD<f64>]) -> ArrayD<Traced> {
     let x = &inputs[0];
-    let param = |i: usize, at: &[usize]| Dual::from(params[i][at]);
+    let param = |i: usize, at: &[usize]| Traced::from(params[i][at]);
     match op {
         Op::LayerNorm { axis, epsilon } => each(x.shape(), |at| {
-            let lane = within(x, |other| other[..*axis] == at[..*axis]);
+            let lane = within(x, |i| if i < *axis { at[i]..at[i] + 1 } else { 0..x.shape()[i] });
             normalized(x[at], &lane, *epsilon) * param(0, &at[*axis..]) + param(1, &at[*axis..])
         }),
         Op::GroupNorm { groups, epsilon } => each(x.shape(), |at| {
             let of_group = x.shape()[1] / groups;
-            let same = |other: &[usize]| other[0] == at[0] && other[1] / of_group == at[1] / of_group;
-            normalized(x[at], &within(x, same), *epsilon) * param(0, &at[1..2]) + param(1, &at[1..2])
+            let first = at[1] / of_group * of_group;
+            let group = within(x, |i| match i {
+                0 => at[0]..at[0] + 1,
+                1 => first..first + of_group,
+                _ => 0..x.shape()[i],
+            });
+            normalized(x[at], &group, *epsilon) * param(0, &at[1..2]) + param(1, &at[1..2])
         }),
         Op::LocalResponseNorm { size, alpha, beta, bias } => each(x.shape(), |at| {
             let before = (size - 1) / 2;
@@ -73,8 +95,8 @@ fn value(op: &Op, inputs: &[ArrayD<Dual>], params: &[&ArrayD<f64>]) -> ArrayD<Du
                 place[1] = channel;
                 x[&place[..]] * x[&place[..]]
             });
-            let base = sum(squares) * Dual::from(alpha / *size as f64) + Dual::from(*bias);
-            x[at] / base.power(Dual::from(*beta))
+            let base = sum(squares) * Traced::from(alpha / *size as f64) + Traced::from(*bias);
+            x[at] / base.power(Traced::from(*beta))
         }),
         Op::PRelu => each(x.shape(), |at| {
             let slope = param(0, &broadcast_index(at, params[0].shape()));
@@ -83,7 +105,7 @@ fn value(op: &Op, inputs: &[ArrayD<Dual>], params: &[&ArrayD<f64>]) -> ArrayD<Du
         Op::Max { axes, keep } => over(x, axes, *keep, |lane| first_extreme(lane, |a, b| a > b)),
         Op::Min { axes, keep } => over(x, axes, *keep, |lane| first_extreme(lane, |a, b| a < b)),
         Op::Norm { axes, keep } => over(x, axes, *keep, |lane| sum(lane.iter().map(|&x| x * x)).sqrt()),
-        Op::Power => pairs(x, &inputs[1], Dual::power),
+        Op::Power => pairs(x, &inputs[1], Traced::power),
         Op::Maximum => {
             pairs(x, &inputs[1], |a, b| if a.value >= b.value || a.value.is_nan() { a } else { b })
         }
@@ -99,7 +121,7 @@ fn value(op: &Op, inputs: &[ArrayD<Dual>], params: &[&ArrayD<f64>]) -> ArrayD<Du
                 Comparison::Less => a.value < b.value,
                 Comparison::LessOrEqual => a.value <= b.value,
             };
-            Dual::from(f64::from(u8::from(holds)))
+            Traced::from(f64::from(u8::from(holds)))
         }),
         Op::Where => {
             let dims = common_dims(inputs[1].shape(), inputs[2].shape());
@@ -120,12 +142,13 @@ fn value(op: &Op, inputs: &[ArrayD<Dual>], params: &[&ArrayD<f64>]) -> ArrayD<Du
                 let dots = (0..q.shape()[rank - 1])
                     .map(|d| q[&[front, &[query, d]].concat()[..]] * k[&[front, &[key, d]].concat()[..]]);
                 let mask = inputs.get(3).map(|mask| mask[&broadcast_index(at, mask.shape())[..]]);
-                sum(dots) * Dual::from(*scale) + mask.unwrap_or(Dual::from(0.0))
+                sum(dots) * Traced::from(*scale) + mask.unwrap_or(Traced::from(0.0))
             });
             let weights = each(&dims, |at| {
-                let lane = within(&scores, |other| other[..rank - 1] == at[..rank - 1]);
+                let keys = 0..dims[rank - 1];
+                let lane = within(&scores, |i| if i < rank - 1 { at[i]..at[i] + 1 } else { keys.clone() });
                 let most = lane.iter().fold(f64::NEG_INFINITY, |most, x| most.max(x.value));
-                let exp = |x: Dual| (x - Dual::from(most)).exp();
+                let exp = |x: Traced| (x - Traced::from(most)).exp();
                 exp(scores[at]) / sum(lane.iter().map(|&x| exp(x)))
             });
             product(&weights, &inputs[2])
@@ -135,10 +158,10 @@ fn value(op: &Op, inputs: &[ArrayD<Dual>], params: &[&ArrayD<f64>]) -> ArrayD<Du
     }
 }
 
-fn function(activation: Activation, x: Dual) -> Dual {
-    let (zero, one) = (Dual::from(0.0), Dual::from(1.0));
+fn function(activation: Activation, x: Traced) -> Traced {
+    let (zero, one) = (Traced::from(0.0), Traced::from(1.0));
     // The derivative at a bound is that of the outside.
-    let clip = |y: Dual| {
+    let clip = |y: Traced| {
         if y.value <= 0.0 {
             zero
         } else if y.value >= 1.0 {
@@ -147,7 +170,7 @@ fn function(activation: Activation, x: Dual) -> Dual {
             y
         }
     };
-    let constant = |y: f64| Dual::from(y);
+    let constant = |y: f64| Traced::from(y);
     let elu = |alpha: f64| if x.value > 0.0 { x } else { constant(alpha) * (x.exp() - one) };
     match activation {
         Activation::Log => x.ln(),
@@ -180,25 +203,26 @@ fn function(activation: Activation, x: Dual) -> Dual {
             let sign = if x.value > 0.0 { 1.0 } else { -1.0 };
             constant(if x.value == 0.0 || x.value.is_nan() { x.value } else { sign })
         }
-        Activation::Sin => Dual { value: x.value.sin(), slope: x.slope * x.value.cos() },
-        Activation::Cos => Dual { value: x.value.cos(), slope: -x.slope * x.value.sin() },
+        Activation::Sin => x.sin(),
+        Activation::Cos => x.cos(),
         other => panic!("BUG: the reference has no formula for {other:?}"),
     }
 }
 
-fn normalized(x: Dual, lane: &[Dual], epsilon: f64) -> Dual {
-    let count = Dual::from(lane.len() as f64);
+fn normalized(x: Traced, lane: &[Traced], epsilon: f64) -> Traced {
+    let count = Traced::from(lane.len() as f64);
     let mean = sum(lane.iter().copied()) / count;
     let variance = sum(lane.iter().map(|&x| (x - mean) * (x - mean))) / count;
-    (x - mean) / (variance + Dual::from(epsilon)).sqrt()
+    (x - mean) / (variance + Traced::from(epsilon)).sqrt()
 }
 
-fn first_extreme(lane: &[Dual], beats: impl Fn(f64, f64) -> bool) -> Dual {
-    let better = |best: Dual, x: Dual| if beats(x.value, best.value) || x.value.is_nan() { x } else { best };
+fn first_extreme(lane: &[Traced], beats: impl Fn(f64, f64) -> bool) -> Traced {
+    let better =
+        |best: Traced, x: Traced| if beats(x.value, best.value) || x.value.is_nan() { x } else { best };
     lane[1..].iter().fold(lane[0], |best, &x| better(best, x))
 }
 
-fn product(a: &ArrayD<Dual>, b: &ArrayD<Dual>) -> ArrayD<Dual> {
+fn product(a: &ArrayD<Traced>, b: &ArrayD<Traced>) -> ArrayD<Traced> {
     let (a_front, a_last) = a.shape().split_at(a.ndim() - 2);
     let (b_front, b_last) = b.shape().split_at(b.ndim() - 2);
     let front = common_dims(a_front, b_front).expect("BUG: shapes have been checked");
@@ -209,20 +233,20 @@ fn product(a: &ArrayD<Dual>, b: &ArrayD<Dual>) -> ArrayD<Dual> {
     })
 }
 
-fn pairs(a: &ArrayD<Dual>, b: &ArrayD<Dual>, f: impl Fn(Dual, Dual) -> Dual) -> ArrayD<Dual> {
+fn pairs(a: &ArrayD<Traced>, b: &ArrayD<Traced>, f: impl Fn(Traced, Traced) -> Traced) -> ArrayD<Traced> {
     let dims = common_dims(a.shape(), b.shape()).expect("BUG: shapes have been checked");
     each(&dims, |at| f(a[&broadcast_index(at, a.shape())[..]], b[&broadcast_index(at, b.shape())[..]]))
 }
 
 /// What becomes of the numbers that differ in these axes only, in row-major order.
-fn over(x: &ArrayD<Dual>, axes: &[usize], keep: bool, f: impl Fn(&[Dual]) -> Dual) -> ArrayD<Dual> {
+fn over(x: &ArrayD<Traced>, axes: &[usize], keep: bool, f: impl Fn(&[Traced]) -> Traced) -> ArrayD<Traced> {
     let kept = each(
         &x.shape()
             .iter()
             .enumerate()
             .map(|(i, &n)| if axes.contains(&i) { 1 } else { n })
             .collect::<Vec<_>>(),
-        |at| f(&within(x, |other| (0..other.len()).all(|i| axes.contains(&i) || other[i] == at[i]))),
+        |at| f(&within(x, |i| if axes.contains(&i) { 0..x.shape()[i] } else { at[i]..at[i] + 1 })),
     );
     if keep {
         return kept;
@@ -231,99 +255,125 @@ fn over(x: &ArrayD<Dual>, axes: &[usize], keep: bool, f: impl Fn(&[Dual]) -> Dua
     kept.into_shape_with_order(IxDyn(&left)).expect("BUG: axes of length 1 are left out")
 }
 
-/// The numbers at some places, in row-major order.
-fn within(x: &ArrayD<Dual>, at: impl Fn(&[usize]) -> bool) -> Vec<Dual> {
-    let places = x.indexed_iter().filter(|(place, _)| at(place.as_array_view().as_slice().unwrap()));
-    places.map(|(_, &x)| x).collect()
+/// The numbers in a range of each axis, in row-major order.
+fn within(x: &ArrayD<Traced>, range: impl Fn(usize) -> Range<usize>) -> Vec<Traced> {
+    x.slice_each_axis(|axis| Slice::from(range(axis.axis.index()))).iter().copied().collect()
 }
 
-fn each(dims: &[usize], f: impl Fn(&[usize]) -> Dual) -> ArrayD<Dual> {
+fn each(dims: &[usize], f: impl Fn(&[usize]) -> Traced) -> ArrayD<Traced> {
     ArrayD::from_shape_fn(IxDyn(dims), |at| f(at.as_array_view().as_slice().unwrap()))
 }
 
-fn sum(terms: impl Iterator<Item = Dual>) -> Dual {
-    terms.fold(Dual::from(0.0), |sum, x| sum + x)
+fn sum(terms: impl Iterator<Item = Traced>) -> Traced {
+    terms.fold(Traced::from(0.0), |sum, x| sum + x)
 }
 
-impl From<f64> for Dual {
+impl From<f64> for Traced {
     fn from(value: f64) -> Self {
-        Dual { value, slope: 0.0 }
+        Traced { value, place: CONSTANT }
     }
 }
 
-impl Dual {
+impl Traced {
+    /// A number whose changes are asked about.
+    fn followed(value: f64) -> Self {
+        Traced { value, place: record([(CONSTANT, 0.0); 2]) }
+    }
+
+    /// A number computed from one other, and how fast it changes with that.
+    fn by(self, value: f64, slope: f64) -> Self {
+        self.by_two(Traced::from(0.0), value, [slope, 0.0])
+    }
+
+    fn by_two(self, other: Self, value: f64, slopes: [f64; 2]) -> Self {
+        if self.place == CONSTANT && other.place == CONSTANT {
+            return Traced::from(value);
+        }
+        Traced { value, place: record([(self.place, slopes[0]), (other.place, slopes[1])]) }
+    }
+
     fn exp(self) -> Self {
-        Dual { value: self.value.exp(), slope: self.slope * self.value.exp() }
+        let value = self.value.exp();
+        self.by(value, value)
     }
 
     fn ln(self) -> Self {
-        Dual { value: self.value.ln(), slope: self.slope / self.value }
+        self.by(self.value.ln(), 1.0 / self.value)
+    }
+
+    fn sin(self) -> Self {
+        self.by(self.value.sin(), self.value.cos())
+    }
+
+    fn cos(self) -> Self {
+        self.by(self.value.cos(), -self.value.sin())
     }
 
     /// The slope at 0 is 0.
     fn sqrt(self) -> Self {
         let value = self.value.sqrt();
-        Dual { value, slope: if value == 0.0 { 0.0 } else { self.slope / (2.0 * value) } }
+        self.by(value, if value == 0.0 { 0.0 } else { 0.5 / value })
     }
 
     fn tanh(self) -> Self {
         let value = self.value.tanh();
-        Dual { value, slope: self.slope * (1.0 - value * value) }
+        self.by(value, 1.0 - value * value)
     }
 
     fn erf(self) -> Self {
         let density = 2.0 / std::f64::consts::PI.sqrt() * (-self.value * self.value).exp();
-        Dual { value: erf(self.value), slope: self.slope * density }
+        self.by(erf(self.value), density)
     }
 
     /// By the exponent the slope is 0 where the base is 0; by the base it is 0 where the exponent is 0.
     fn power(self, exponent: Self) -> Self {
-        let value = self.value.powf(exponent.value);
-        let none = |slope: f64, at: f64| slope == 0.0 || at == 0.0;
-        let by_base = match none(self.slope, exponent.value) {
-            true => 0.0,
-            false => self.slope * exponent.value * self.value.powf(exponent.value - 1.0),
-        };
-        let by_exponent = match none(exponent.slope, self.value) {
-            true => 0.0,
-            false => exponent.slope * value * self.value.ln(),
-        };
-        Dual { value, slope: by_base + by_exponent }
+        let (x, n) = (self.value, exponent.value);
+        let value = x.powf(n);
+        let by_base = if n == 0.0 { 0.0 } else { n * x.powf(n - 1.0) };
+        let by_exponent = if x == 0.0 { 0.0 } else { value * x.ln() };
+        self.by_two(exponent, value, [by_base, by_exponent])
     }
 }
 
-impl Add for Dual {
+fn record(sources: [(usize, f64); 2]) -> usize {
+    TAPE.with_borrow_mut(|tape| {
+        tape.push(sources);
+        tape.len() - 1
+    })
+}
+
+impl Add for Traced {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Dual { value: self.value + other.value, slope: self.slope + other.slope }
+        self.by_two(other, self.value + other.value, [1.0, 1.0])
     }
 }
 
-impl Sub for Dual {
+impl Sub for Traced {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        Dual { value: self.value - other.value, slope: self.slope - other.slope }
+        self.by_two(other, self.value - other.value, [1.0, -1.0])
     }
 }
 
-impl Mul for Dual {
+impl Mul for Traced {
     type Output = Self;
     fn mul(self, other: Self) -> Self {
-        Dual { value: self.value * other.value, slope: self.slope * other.value + self.value * other.slope }
+        self.by_two(other, self.value * other.value, [other.value, self.value])
     }
 }
 
-impl Div for Dual {
+impl Div for Traced {
     type Output = Self;
     fn div(self, other: Self) -> Self {
         let value = self.value / other.value;
-        Dual { value, slope: (self.slope - value * other.slope) / other.value }
+        self.by_two(other, value, [1.0 / other.value, -value / other.value])
     }
 }
 
-impl Neg for Dual {
+impl Neg for Traced {
     type Output = Self;
     fn neg(self) -> Self {
-        Dual { value: -self.value, slope: -self.slope }
+        self.by(-self.value, -1.0)
     }
 }

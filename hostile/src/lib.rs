@@ -29,11 +29,11 @@ pub fn input(seeds: &[Seed], run: u64, number: usize, size: usize) -> Input<'_> 
     }
     let at = number - crafted::COUNT;
     let seed = &seeds[at % seeds.len()];
-    let mut bytes = seed.bytes.clone();
-    if at >= seeds.len() {
-        bytes = Draw::new(run, number).changed(seed, seeds);
+    let unchanged = seed.unchanged();
+    match at < seeds.len() {
+        true => unchanged,
+        false => Input { bytes: Draw::new(run, number).changed(seed, seeds), ..unchanged },
     }
-    Input { name: seed.name.clone(), reader: seed.reader, variables: Some(seed), bytes }
 }
 
 /// A file to be read.

@@ -60,11 +60,13 @@ fn main() -> ExitCode {
 /// What reads models.
 const MODELS: [Reader; 2] = [Reader::Onnx, Reader::GraphDef];
 
-/// The files of the repository and of the folders that were named.
+/// The files of the repository, and those of the folders that were named which open: what is refused as it is tells
+/// little when it is changed.
 fn seeds(arguments: &Arguments, readers: &[Reader]) -> std::io::Result<Vec<Seed>> {
     let mut seeds = Seed::of(readers)?;
     for folder in &arguments.seeds {
-        seeds.extend(Seed::within(folder, readers)?);
+        seeds
+            .extend(Seed::within(folder, readers)?.into_iter().filter(|seed| seed.unchanged().read().opened));
     }
     Ok(seeds)
 }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::Reader;
 use crate::wire::{Field, fields};
+use crate::{Input, Reader};
 
 /// A file that is as it should be.
 #[derive(Debug, Clone)]
@@ -26,6 +26,16 @@ pub struct Seed {
 const LARGEST: u64 = 256 << 10;
 
 impl Seed {
+    /// The file as it is.
+    pub fn unchanged(&self) -> Input<'_> {
+        Input {
+            name: self.name.clone(),
+            reader: self.reader,
+            variables: Some(self),
+            bytes: self.bytes.clone(),
+        }
+    }
+
     /// All small files of the repository for these readers.
     pub fn of(readers: &[Reader]) -> std::io::Result<Vec<Seed>> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -73,8 +73,9 @@ pub fn torch_f64() -> Backend<Torch> {
         kernels: || Torch::cpu(Precision::F64),
         tensor: |array| Torch::cpu(Precision::F64).tensor(array),
         cannot: &[],
-        // libtorch chooses among algorithms by the size of the batch and the number of threads.
-        same: Level::Layer,
+        // libtorch chooses among algorithms by the size of the batch and the number of threads: each layer rounds
+        // otherwise then, as on another framework.
+        same: Level::Attribution,
         set_threads: attr_torch::set_threads,
     }
 }
@@ -100,8 +101,8 @@ pub fn tf_f64() -> Backend<Tf> {
         kernels: || Tf::cpu(Precision::F64),
         tensor: |array| Tf::cpu(Precision::F64).tensor(array),
         cannot: TF_CANNOT,
-        // Sums are cut by the number of threads.
-        same: Level::Layer,
+        // Sums are cut by the number of threads, in each layer.
+        same: Level::Attribution,
         set_threads: attr_tf::set_threads,
     }
 }

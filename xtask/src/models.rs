@@ -8,7 +8,7 @@ use crate::cache::Cache;
 use crate::{minilm, networks, packages, weights};
 
 /// Raised when a conversion changes, so that old files are made anew.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The networks for photos by name.
 pub(crate) const NETWORKS: [&str; 2] = ["efficientnet-lite0", "squeezenet1.1"];

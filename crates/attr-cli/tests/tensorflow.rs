@@ -150,7 +150,6 @@ fn bad_models_are_one_clear_line() {
         ("layers --model module", 2, "the model has \"classify\", \"features\" (--signature NAME"),
         ("layers --model frozen.pb --signature no", 2, "it is a frozen graph"),
         ("layers --model model.onnx --signature serve", 2, "signature: expected a model of TensorFlow's"),
-        ("layers --model model.onnx --as-is", 2, "as-is: expected a model of TensorFlow's"),
         (
             "layers --model sequential --shape imag=8x8x3",
             2,

@@ -8,12 +8,12 @@
 //! ```
 //! use attr_wire::{Message, check};
 //!
-//! const DIMENSION: Message = Message::new(32, &[]);
-//! const SHAPE: Message = Message::new(24, &[(1, &DIMENSION)]);
+//! const NODE: Message = Message::new(400, &[]);
+//! const GRAPH: Message = Message::new(24, &[(1, &NODE)]);
 //!
-//! let empty_dimensions = [0x0a, 0].repeat(1 << 20);
-//! assert_eq!(check(&empty_dimensions[..20], &SHAPE), Ok(()));
-//! assert!(check(&empty_dimensions, &SHAPE).is_err());
+//! let empty_nodes = [0x0a, 0].repeat(1 << 20);
+//! assert_eq!(check(&empty_nodes[..20], &GRAPH), Ok(()));
+//! assert!(check(&empty_nodes, &GRAPH).is_err());
 //! ```
 
 #![forbid(unsafe_code)]

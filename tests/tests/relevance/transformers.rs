@@ -552,8 +552,10 @@ fn attention_in_pieces() {
             )
         };
         let whole = by("kind attention: uniform 0", &case.net)?;
-        let pieces =
-            by("kind matrix product: uniform 0; kind multiply: uniform 0; sums: zero; attn-lrp", &net)?;
+        // Where a file is read, the pieces are recognised as attention again.
+        let kinds =
+            ["matrix product", "multiply", "attention"].map(|kind| format!("kind {kind}: uniform 0; "));
+        let pieces = by(&format!("{}sums: zero; attn-lrp", kinds.concat()), &net)?;
         let expected = whole.values.iter().map(Tensor::to_array).collect::<Result<Vec<_>, _>>()?;
         adapter.all_close(&pieces.values, &expected, Level::Quotient)?;
         // And recognised it is the same network.

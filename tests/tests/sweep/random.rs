@@ -90,9 +90,9 @@ fn replacing_a_value_by_itself() {
         let model = adapter.model(&network.graph)?;
         let inputs = adapter.tensors(&network.inputs(2))?;
         let output = model.forward(Point::at(&inputs), &Cut::output())?[0].to_array()?;
-        let nodes = network.graph.nodes().iter().enumerate();
-        for (id, _) in nodes.filter(|(_, node)| node.shape.batch_axis().is_some()) {
-            let cut = Cut::index(id);
+        let nodes = network.graph.nodes().iter();
+        for node in nodes.filter(|node| node.shape.batch_axis().is_some()) {
+            let cut = Cut::from(node.name.as_str());
             let value = model.forward(Point::at(&inputs), &cut)?;
             let twice = [value[0].tile_rows(2)?];
             let found =
@@ -101,7 +101,7 @@ fn replacing_a_value_by_itself() {
                 let part =
                     found[0].to_array()?.slice_axis(Axis(0), Slice::from(2 * copy..2 * copy + 2)).to_owned();
                 close(&part, &output, Level::Layer, adapter.precision)
-                    .map_err(|reason| format!("{}: {reason}", network.graph.node(id).name))?;
+                    .map_err(|reason| format!("{}: {reason}", node.name))?;
             }
         }
         Ok(())

@@ -254,12 +254,13 @@ impl Table {
         }
         match &comparison.answer {
             Ok(Answer { layers, open, single, double, alone, theirs }) => {
-                let verdict = verdict(*single, *double, *alone);
+                let verdict = verdict(*single, *double, *alone, *theirs);
                 self.equal += usize::from(verdict != Verdict::Differs);
                 writeln!(
                     row,
-                    "{layers} | {:.1e} | {:.1e} | {:.1e} | {:.1e} | {:.1e} | {:.1e} | {:.2} s | {} |",
+                    "{layers} | {:.1e} | {:.1e} | {:.1e} | {:.1e} | {:.1e} | {:.1e} | {:.1e} | {:.2} s | {} |",
                     single.logits,
+                    theirs.logits,
                     single.gradient,
                     theirs.gradient,
                     double.logits,
@@ -269,7 +270,7 @@ impl Table {
                     verdict.text(),
                 )?;
             }
-            Err(reason) => writeln!(row, "- | - | - | - | - | - | - | {reason} |")?,
+            Err(reason) => writeln!(row, "- | - | - | - | - | - | - | - | - | {reason} |")?,
         }
         self.count += 1;
         self.rows += &row;
@@ -288,13 +289,17 @@ enum Verdict {
     Equal,
     /// In double precision; in single precision rounding has taken a unit across a kink.
     EqualButForKinks,
+    /// In double precision; in single precision rounding adds up to more than counts as equal, in PyTorch as well.
+    EqualButForRounding,
     Differs,
 }
 
-fn verdict(single: Distance, double: Distance, alone: Distance) -> Verdict {
+fn verdict(single: Distance, double: Distance, alone: Distance, theirs: Distance) -> Verdict {
     match (double.within(DOUBLE) && alone.within(DOUBLE), single.within(SINGLE)) {
         (true, true) => Verdict::Equal,
         (true, false) if single.logits <= SINGLE => Verdict::EqualButForKinks,
+        // Each of the two is rounded.
+        (true, false) if single.logits <= 2.0 * theirs.logits => Verdict::EqualButForRounding,
         _ => Verdict::Differs,
     }
 }
@@ -304,6 +309,7 @@ impl Verdict {
         match self {
             Verdict::Equal => "equal",
             Verdict::EqualButForKinks => "equal but for kinks",
+            Verdict::EqualButForRounding => "equal but for rounding",
             Verdict::Differs => "differs",
         }
     }
@@ -323,7 +329,9 @@ the largest difference in parts of PyTorch's largest number.
   ReLU or a max pooling, where the derivative jumps; each way of computing rounds differently, so there the gradients differ
   by more although both are right. Double precision, which hardly ever does that, tells this from an error: such a network is
   *equal but for kinks* if it is equal there and its logits are equal in single precision, too. **PyTorch's own** is how
-  far its gradient in single precision is from its own in double precision.
+  far its numbers in single precision are from its own in double precision. *Equal but for rounding* is a network that is
+  equal in double precision and whose logits are in single precision at most twice as far from PyTorch's as those are from
+  PyTorch's in double precision.
 - In **double precision** 1e-6 counts as equal. What is above rounding comes from the files, which have constants such as the
   scale of attention, 1/6 or the epsilon of a norm in single precision. (Batch norms are chosen such that the exporters
   fold them into convolutions without rounding, or else the weights in the file would be others than PyTorch's.)
@@ -334,8 +342,8 @@ Images have 224 pixels on each side, Inception's 299, the segmenters' 131, which
 
 /// A row's figures are in the order of the text above.
 const HEAD: &str = "\
-| network | exporter | operator set | operators | layers | logits | gradient | PyTorch's own | logits, double | gradient, double | one row | opens in | |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| network | exporter | operator set | operators | layers | logits | PyTorch's own | gradient | PyTorch's own | logits, double | gradient, double | one row | opens in | |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 
 #[cfg(test)]
@@ -360,8 +368,10 @@ mod tests {
     fn only_kinks_excuse_a_gradient() {
         let at = |logits, gradient| Distance { logits, gradient };
         let (good, exact) = (at(1e-6, 1e-6), at(1e-15, 1e-15));
+        let verdict = |single, double, alone| super::verdict(single, double, alone, at(1e-4, 1e-2));
         assert_eq!(verdict(good, exact, exact), Verdict::Equal);
         assert_eq!(verdict(at(1e-6, 1e-2), exact, exact), Verdict::EqualButForKinks);
+        assert_eq!(verdict(at(1.9e-4, 1e-2), exact, exact), Verdict::EqualButForRounding);
         for (single, double, alone) in [
             (at(1e-3, 1e-2), exact, exact),
             (at(1e-6, 1e-2), at(1e-15, 1e-5), exact),

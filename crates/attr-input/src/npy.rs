@@ -18,7 +18,7 @@ pub const MAX_HEADER: usize = 10_000;
 /// Bytes that are no such file, or of other numbers; lengths that contradict the number of bytes.
 pub fn decode(bytes: &[u8]) -> Result<ArrayD<f64>> {
     let mut rest = bytes;
-    if !is_plain(header(bytes)) {
+    if !header(bytes).is_some_and(is_plain) {
         return Err(Error("not a .npy file: its header is not that of an array of numbers".into()));
     }
     let header = Header::from_reader(&mut rest)
@@ -64,8 +64,8 @@ fn number(kind: &str) -> Option<Number> {
            "<u2" ">u2" u16, "<u4" ">u4" u32, "<u8" ">u8" u64)
 }
 
-/// The header, a Python literal, as far as it is there.
-fn header(bytes: &[u8]) -> &[u8] {
+/// The header, a Python literal, if all of it is there: reading one takes as much memory as it says it is long.
+fn header(bytes: &[u8]) -> Option<&[u8]> {
     let (len, header) = match bytes {
         [_, _, _, _, _, _, 1, _, a, b, header @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), header),
         [_, _, _, _, _, _, _, _, a, b, c, d, header @ ..] => {
@@ -73,7 +73,7 @@ fn header(bytes: &[u8]) -> &[u8] {
         }
         _ => (0, &[][..]),
     };
-    header.get(..len).unwrap_or(header)
+    header.get(..len)
 }
 
 /// Whether a header may be that of an array of numbers, which has two brackets. Reading one takes three times as long
@@ -135,6 +135,11 @@ mod tests {
             (file(&deep, &[]), "not a .npy file"),
             (file(&"{".repeat(16), &[]), "not that of an array of numbers"),
             (file(&" ".repeat(MAX_HEADER), &[]), "not that of an array of numbers"),
+            // A header of 658 million bytes, it says.
+            (
+                b"\x93NUMPY\x02\x00\x3e\x66\x38\x27{'descr': '<f4'}".to_vec(),
+                "not that of an array of numbers",
+            ),
             (file(&header("(2, 2)"), &[0; 15]), "found 15 bytes"),
             (file(&header("(9223372036854775807, 9223372036854775807)"), &[]), "expected 4 bytes"),
             (file(&header("(0, 9223372036854775807, 9223372036854775807)"), &[]), "expected 4 bytes"),

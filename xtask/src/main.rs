@@ -18,6 +18,7 @@ mod framework;
 mod hostile;
 mod minilm;
 mod models;
+mod network_weights;
 mod networks;
 mod onnx_tests;
 mod packages;
@@ -90,6 +91,11 @@ enum Task {
         /// Only these, as torchvision calls them, and nothing is written
         names: Vec<String>,
     },
+    /// Hold the networks of attr-networks, with random weights, against torchvision's, into docs/networks.md
+    NetworkWeights {
+        /// Only these, as torchvision calls them, and nothing is written
+        names: Vec<String>,
+    },
     /// Train the small network on handwritten digits
     TrainDigits {
         /// The seed of the training
@@ -136,6 +142,7 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
         Task::Fuzz { target, seconds } => hostile::fuzz(&cache, target.as_deref(), seconds)?,
         Task::Bench => bench::run(&cache)?,
         Task::Torchvision { names } => torchvision::run(&cache, &names)?,
+        Task::NetworkWeights { names } => network_weights::run(&cache, &names)?,
         Task::TrainDigits { seed } => {
             let digits = weights::digits(&cache.fetch(&packages::DIGITS)?)?;
             let trained = train_digits::train(&digits, seed)?;

@@ -109,9 +109,9 @@ struct Answer {
 }
 
 #[derive(Clone, Copy)]
-struct Distance {
-    logits: f64,
-    gradient: f64,
+pub(crate) struct Distance {
+    pub(crate) logits: f64,
+    pub(crate) gradient: f64,
 }
 
 /// Runs one exporter's file, if there is one; an error here is one of this command's own files.
@@ -132,7 +132,7 @@ fn compare(folder: &Path, file: &str) -> Result<Option<Comparison>, Box<dyn Erro
 }
 
 /// The first line of a message, as far as a table has room for it.
-fn in_a_cell(text: &str) -> String {
+pub(crate) fn in_a_cell(text: &str) -> String {
     const ROOM: usize = 300;
     let line = text.lines().next().unwrap_or_default();
     let cut = if line.chars().count() > ROOM { "..." } else { "" };
@@ -141,15 +141,15 @@ fn in_a_cell(text: &str) -> String {
 }
 
 /// PyTorch's side: the question, and its answers in both precisions.
-struct Reference {
-    input: ArrayD<f64>,
-    weights: ArrayD<f64>,
-    single: [ArrayD<f64>; 2],
-    double: [ArrayD<f64>; 2],
+pub(crate) struct Reference {
+    pub(crate) input: ArrayD<f64>,
+    pub(crate) weights: ArrayD<f64>,
+    pub(crate) single: [ArrayD<f64>; 2],
+    pub(crate) double: [ArrayD<f64>; 2],
 }
 
 impl Reference {
-    fn read(folder: &Path) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn read(folder: &Path) -> Result<Self, Box<dyn Error>> {
         let single = |name: &str| -> Result<ArrayD<f64>, Box<dyn Error>> {
             let array: ArrayD<f32> = ndarray_npy::read_npy(folder.join(format!("{name}.npy")))?;
             Ok(array.mapv(f64::from))
@@ -185,7 +185,7 @@ fn answer(path: &Path, reference: &Reference) -> Result<Answer, Box<dyn Error>> 
 }
 
 /// The logits, and the gradient of their weighted sum by the input.
-fn run_on(
+pub(crate) fn run_on(
     graph: Graph,
     precision: Precision,
     input: &ArrayD<f64>,
@@ -208,7 +208,7 @@ fn run_on(
     Ok([logits, gradient.gradients[0].to_array()?])
 }
 
-fn distances(ours: &[ArrayD<f64>; 2], theirs: &[ArrayD<f64>; 2]) -> Distance {
+pub(crate) fn distances(ours: &[ArrayD<f64>; 2], theirs: &[ArrayD<f64>; 2]) -> Distance {
     Distance { logits: distance(&ours[0], &theirs[0]), gradient: distance(&ours[1], &theirs[1]) }
 }
 
@@ -254,7 +254,7 @@ impl Table {
         }
         match &comparison.answer {
             Ok(Answer { layers, open, single, double, alone, theirs }) => {
-                let verdict = verdict(*single, *double, *alone, *theirs);
+                let verdict = verdict(*single, *double, *alone, *theirs, DOUBLE);
                 self.equal += usize::from(verdict != Verdict::Differs);
                 writeln!(
                     row,
@@ -284,7 +284,7 @@ impl Table {
 
 /// What a row's figures say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     /// In both precisions.
     Equal,
     /// In double precision; in single precision rounding has taken a unit across a kink.
@@ -294,8 +294,15 @@ enum Verdict {
     Differs,
 }
 
-fn verdict(single: Distance, double: Distance, alone: Distance, theirs: Distance) -> Verdict {
-    match (double.within(DOUBLE) && alone.within(DOUBLE), single.within(SINGLE)) {
+/// `exact` is what counts as equal in double precision.
+pub(crate) fn verdict(
+    single: Distance,
+    double: Distance,
+    alone: Distance,
+    theirs: Distance,
+    exact: f64,
+) -> Verdict {
+    match (double.within(exact) && alone.within(exact), single.within(SINGLE)) {
         (true, true) => Verdict::Equal,
         (true, false) if single.logits <= SINGLE => Verdict::EqualButForKinks,
         // Each of the two is rounded.
@@ -305,7 +312,7 @@ fn verdict(single: Distance, double: Distance, alone: Distance, theirs: Distance
 }
 
 impl Verdict {
-    fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Verdict::Equal => "equal",
             Verdict::EqualButForKinks => "equal but for kinks",
@@ -368,7 +375,7 @@ mod tests {
     fn only_kinks_excuse_a_gradient() {
         let at = |logits, gradient| Distance { logits, gradient };
         let (good, exact) = (at(1e-6, 1e-6), at(1e-15, 1e-15));
-        let verdict = |single, double, alone| super::verdict(single, double, alone, at(1e-4, 1e-2));
+        let verdict = |single, double, alone| super::verdict(single, double, alone, at(1e-4, 1e-2), DOUBLE);
         assert_eq!(verdict(good, exact, exact), Verdict::Equal);
         assert_eq!(verdict(at(1e-6, 1e-2), exact, exact), Verdict::EqualButForKinks);
         assert_eq!(verdict(at(1.9e-4, 1e-2), exact, exact), Verdict::EqualButForRounding);

@@ -37,13 +37,18 @@ pub(crate) enum Command {
 /// Which model, and on what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArgs {
-    /// The model: an ONNX file, TorchScript, or TensorFlow's: a SavedModel's folder or a frozen graph (.pb)
+    /// The model: an ONNX file, TorchScript, TensorFlow's (a SavedModel's folder or a frozen graph, .pb), or weights
+    /// with torchvision's names (.safetensors) with --network
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
     /// The lengths behind the batch of an input whose file leaves them open, as x=3x224x224: TorchScript
     /// always does
     #[arg(long = "shape", value_name = "NAME=LENGTHS")]
     pub(crate) shapes: Vec<String>,
+    /// Weights: the network that they are of, as torchvision calls it: resnet50, vit_b_16.. Its input is 224 pixels
+    /// high and wide, or what it was made for, or what "size" in the JSON beside the file or --shape says
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Option<String>,
     /// Which signature of a SavedModel; without it `serving_default`, or the only one there is
     #[arg(long, value_name = "NAME")]
     pub(crate) signature: Option<String>,

@@ -15,6 +15,8 @@ pub(crate) enum Format {
     Exported,
     /// What `torch.save` writes: weights, and no network that could be run without Python.
     Weights,
+    /// Weights by name in the safetensors format.
+    SafeTensors,
     /// Another zip archive.
     Zip,
 }
@@ -22,9 +24,15 @@ pub(crate) enum Format {
 impl Format {
     pub(crate) fn of(path: &Path, bytes: &[u8]) -> Self {
         if !bytes.starts_with(b"PK\x03\x04") {
-            let is_pb = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("pb"));
-            let known = protobuf(bytes);
-            return known.unwrap_or(if is_pb { Format::TensorFlow } else { Format::Onnx });
+            let ends_with =
+                |wanted: &str| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(wanted));
+            return match protobuf(bytes) {
+                _ if is_safetensors(bytes) => Format::SafeTensors,
+                Some(known) => known,
+                None if ends_with("safetensors") => Format::SafeTensors,
+                None if ends_with("pb") => Format::TensorFlow,
+                None => Format::Onnx,
+            };
         }
         let names = names(bytes).unwrap_or_default();
         let any = |part: &str| names.iter().any(|name| name.contains(part));
@@ -36,6 +44,11 @@ impl Format {
             () => Format::Zip,
         }
     }
+}
+
+/// Whether these begin as a safetensors file: with the length of a header below 4 GiB, and a JSON object.
+fn is_safetensors(bytes: &[u8]) -> bool {
+    matches!(bytes, [_, _, _, _, 0, 0, 0, 0, b'{', ..])
 }
 
 /// Whose model a protobuf is, by the numbers of its fields; `None` where they are neither's.
@@ -177,6 +190,16 @@ mod tests {
             assert_eq!(named("model.onnx", bytes), Format::Onnx, "{bytes:?}");
             assert_eq!(named("model.PB", bytes), Format::TensorFlow, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn weights_are_known_by_their_header() {
+        let file = b"\x02\0\0\0\0\0\0\0{}".as_slice();
+        assert_eq!(of(file), Format::SafeTensors);
+        // By the ending where the content says nothing.
+        let named = |name: &str| Format::of(Path::new(name), &file[..7]);
+        assert_eq!(named("net.safetensors"), Format::SafeTensors);
+        assert_eq!(named("net.onnx"), Format::Onnx);
     }
 
     #[test]

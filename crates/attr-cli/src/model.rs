@@ -55,17 +55,23 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
     let path = &args.model;
     backend::set_up(&args.device)?;
     let shapes = args.shapes.iter().map(|text| parse_shape(text)).collect::<Result<Shapes>>()?;
+    let no_weights = || {
+        let expected = "a safetensors file of weights";
+        Error::usage(format!("network: expected {expected}, found {}", path.display()))
+    };
     if path.is_dir() {
-        return saved_model::open(args, shapes);
+        return if args.network.is_some() { Err(no_weights()) } else { saved_model::open(args, shapes) };
     }
     let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
     let format = Format::of(path, &bytes);
+    if args.network.is_some() && format != Format::SafeTensors {
+        return Err(no_weights());
+    }
     if format == Format::TensorFlow {
         drop(bytes);
         return saved_model::open(args, shapes);
     }
     let sha256 = hash(&bytes);
-    drop(bytes);
     let only = [
         ("signature", args.signature.is_some(), "a model of TensorFlow's"),
         ("as-is", args.as_is && format != Format::Onnx, "an ONNX file or a model of TensorFlow's"),
@@ -73,15 +79,20 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
     if let Some((flag, _, expected)) = only.iter().find(|(_, given, _)| *given) {
         return Err(Error::usage(format!("{flag}: expected {expected}, found {}", path.display())));
     }
+    if format == Format::SafeTensors {
+        let face = network(args, bytes, shapes)?;
+        return Ok(Model { path: path.clone(), sha256, face, names: BTreeMap::new() });
+    }
+    drop(bytes);
     let refuse = |what: &str| {
-        let expected = "an ONNX file, TorchScript as torch.jit.trace(..).save(..) writes it, or TensorFlow's SavedModel \
-                        or frozen graph";
+        let expected = "an ONNX file, TorchScript as torch.jit.trace(..).save(..) writes it, TensorFlow's SavedModel \
+                        or frozen graph, or weights as a safetensors file";
         Err(Error::file(path, format!("expected {expected}, found {what}")))
     };
     let face = match format {
         Format::Onnx => onnx(path, shapes, tokens, args)?,
         Format::TorchScript => torch_script(path, shapes, &args.device)?,
-        Format::TensorFlow => unreachable!("BUG: models of TensorFlow's are opened elsewhere"),
+        Format::TensorFlow | Format::SafeTensors => unreachable!("BUG: these are opened elsewhere"),
         Format::Exported => return refuse("an archive of torch.export, which is not supported yet"),
         Format::Weights => return refuse("a file of torch.save, which holds weights and no network"),
         Format::Zip => return refuse("a zip archive that PyTorch did not write, or a broken one"),
@@ -144,6 +155,31 @@ fn torch_script(path: &Path, mut shapes: Shapes, device: &DeviceArgs) -> Result<
     backend::torch_script(path, &shapes, device).at(path.display())
 }
 
+/// The network that the weights in a file are of.
+fn network(args: &ModelArgs, bytes: Vec<u8>, shapes: Shapes) -> Result<Box<dyn ErasedModel>> {
+    let path = &args.model;
+    let Some(name) = &args.network else {
+        return Err(Error::usage(format!(
+            "{}: a safetensors file holds weights and no network: expected --network with one of {}",
+            path.display(),
+            attr_networks::NAMES.join(", ")
+        )));
+    };
+    let size = match &shapes[..] {
+        [] => Description::beside(path)?.and_then(|description| description.size()),
+        [(input, row)] if input == "input" && matches!(row[..], [3, _, _]) => Some([row[1], row[2]]),
+        _ => {
+            let found = args.shapes.join(" ");
+            return Err(Error::usage(format!("shape: expected input=3xHEIGHTxWIDTH, found {found}")));
+        }
+    };
+    let options = attr_networks::Options { size };
+    let read = attr_networks::Weights::decode(&bytes);
+    drop(bytes);
+    let graph = read.and_then(|weights| attr_networks::build_with(name, &weights, &options));
+    backend::compile(graph.map_err(|error| from_networks(path, error))?, &args.device).at(path.display())
+}
+
 /// The lengths behind the batch of inputs, by name.
 pub(crate) type Shapes = Vec<(String, Vec<usize>)>;
 
@@ -167,6 +203,16 @@ fn from_onnx(path: &Path, error: attr_onnx::Error) -> Error {
         error @ attr_onnx::Error::Input { .. } => {
             Error::file(path, format!("{error} (--shape NAME=LENGTHS gives what a file leaves open)"))
         }
+        error => Error::file(path, error),
+    }
+}
+
+fn from_networks(path: &Path, error: attr_networks::Error) -> Error {
+    match error {
+        attr_networks::Error::Graph(error) => {
+            Error::At { place: path.display().to_string(), source: Box::new(Error::Core(error)) }
+        }
+        error @ attr_networks::Error::UnknownNetwork { .. } => Error::usage(format!("network: {error}")),
         error => Error::file(path, error),
     }
 }

@@ -181,6 +181,11 @@ impl Description {
         Some(vec![channels, height, width])
     }
 
+    /// Height and width of the model's input, if they are said.
+    pub(crate) fn size(&self) -> Option<[usize; 2]> {
+        self.size.map(|Size(size)| size)
+    }
+
     fn says_what_values_are(&self) -> bool {
         self.scale.is_some() || self.mean.is_some() || self.std.is_some()
     }

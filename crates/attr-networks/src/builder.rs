@@ -64,8 +64,7 @@ impl<'a> Builder<'a> {
     pub(crate) fn new(weights: Option<&'a Weights>, [height, width]: [usize; 2]) -> Result<(Self, NodeId)> {
         let mut graph = Graph::default();
         let input = graph.input(INPUT, &[3, height, width])?;
-        let builder =
-            Self { graph, weights, expected: Vec::new(), missing: Vec::new(), shapes: Vec::new() };
+        let builder = Self { graph, weights, expected: Vec::new(), missing: Vec::new(), shapes: Vec::new() };
         Ok((builder, input))
     }
 

@@ -29,7 +29,10 @@ fn sound() -> Vec<u8> {
 #[test]
 fn numbers_of_each_type() {
     let weights = Weights::decode(&sound()).unwrap();
-    assert_eq!(weights.names().collect::<Vec<_>>(), ["a.weight", "b.weight", "c.weight", "d.weight", "e.weight"]);
+    assert_eq!(
+        weights.names().collect::<Vec<_>>(),
+        ["a.weight", "b.weight", "c.weight", "d.weight", "e.weight"]
+    );
     for (name, expected) in [
         ("a.weight", Param::from(array![[1.0f32, -2.0], [0.5, 3e-9]])),
         ("b.weight", Param::from(array![std::f64::consts::PI])),

@@ -66,7 +66,8 @@ fn every_network_has_as_many_parameters_as_torchvision_says() {
         // Statistics of batch norms are no parameters.
         let learnt = |name: &str| !name.ends_with(".running_mean") && !name.ends_with(".running_var");
         let shapes = weight_shapes(name).unwrap();
-        let sizes = shapes.iter().filter(|(name, _)| learnt(name)).map(|(_, dims)| dims.iter().product::<usize>());
+        let sizes =
+            shapes.iter().filter(|(name, _)| learnt(name)).map(|(_, dims)| dims.iter().product::<usize>());
         assert_eq!(sizes.sum::<usize>(), expected, "{name}");
     }
 }
@@ -98,7 +99,10 @@ fn layers_are_called_by_the_paths_of_modules() {
                 ("classifier", &[1000]),
             ],
         ),
-        ("vgg16", &[("features.28", &[512, 14, 14]), ("features.30", &[512, 7, 7]), ("classifier.0", &[4096])]),
+        (
+            "vgg16",
+            &[("features.28", &[512, 14, 14]), ("features.30", &[512, 7, 7]), ("classifier.0", &[4096])],
+        ),
         ("vgg11_bn", &[("features.1", &[64, 224, 224]), ("features.28", &[512, 7, 7])]),
         (
             "resnet50",
@@ -241,7 +245,10 @@ fn a_vision_transformer_has_the_size_of_its_positions() {
     let told = |weights: &Weights, size| build_with("vit_b_16", weights, &Options { size: Some(size) });
     assert_eq!(row(&told(&with(7), [32, 48]).unwrap(), "conv_proj"), [768, 2, 3]);
     let error = told(&with(197), [224, 240]).unwrap_err().to_string();
-    assert!(error.contains("encoder.pos_embedding: expected shape [1, 211, 768], found [1, 197, 768]"), "{error}");
+    assert!(
+        error.contains("encoder.pos_embedding: expected shape [1, 211, 768], found [1, 197, 768]"),
+        "{error}"
+    );
     let error = told(&with(197), [224, 250]).unwrap_err();
     assert_eq!(error.to_string(), "input: expected multiples of 16, found 224x250");
 }
@@ -265,7 +272,9 @@ fn all_that_is_wrong_with_weights_is_one_error() {
     shapes.insert("layer1.0.bn1.weight".into(), vec![]);
     shapes.insert("head.weight".into(), vec![3]);
     shapes.insert("backbone.fc.weight".into(), vec![3]);
-    let Err(Error::Weights(mismatch)) = build("resnet18", &hollow(shapes)) else { panic!("expected an error") };
+    let Err(Error::Weights(mismatch)) = build("resnet18", &hollow(shapes)) else {
+        panic!("expected an error")
+    };
     assert_eq!(mismatch.missing, ["bn1.bias", "fc.weight"]);
     assert_eq!(mismatch.unexpected, ["backbone.fc.weight", "head.weight"]);
     assert_eq!(
@@ -289,7 +298,10 @@ fn counters_and_auxiliary_classifiers_are_left_out() {
 fn an_unknown_name_lists_the_names() {
     let none = Weights::new::<&str, ArrayD<f32>>([]);
     let error = build("resnet19", &none).unwrap_err().to_string();
-    assert!(error.starts_with("no network is called \"resnet19\": expected one of alexnet, vgg11, "), "{error}");
+    assert!(
+        error.starts_with("no network is called \"resnet19\": expected one of alexnet, vgg11, "),
+        "{error}"
+    );
     assert!(error.ends_with(", vit_h_14"), "{error}");
     assert_eq!(weight_shapes("resnet19").unwrap_err().to_string(), error);
 }

@@ -28,6 +28,7 @@ mod kernels;
 mod native;
 mod tensor;
 mod torch_script;
+mod variables;
 
 use attr_core::{Graph, GraphModel, Precision, Result};
 
@@ -36,6 +37,7 @@ pub use kernels::Torch;
 pub use native::{Native, Taps};
 pub use tensor::TorchTensor;
 pub use torch_script::TorchScript;
+pub use variables::variables;
 
 /// A layer graph that runs on libtorch.
 pub type TorchModel = GraphModel<Torch>;

@@ -55,14 +55,38 @@ pub(crate) const NETWORKS: &[(&str, Plan)] = &[
     ("squeezenet1_0", Plan::SqueezeNet(SqueezeNet::V1_0)),
     ("squeezenet1_1", Plan::SqueezeNet(SqueezeNet::V1_1)),
     ("mobilenet_v2", Plan::MobileNetV2),
-    ("efficientnet_b0", Plan::EfficientNet(EfficientNet { width: 1.0, depth: 1.0, size: 224, epsilon: 1e-5 })),
-    ("efficientnet_b1", Plan::EfficientNet(EfficientNet { width: 1.0, depth: 1.1, size: 240, epsilon: 1e-5 })),
-    ("efficientnet_b2", Plan::EfficientNet(EfficientNet { width: 1.1, depth: 1.2, size: 288, epsilon: 1e-5 })),
-    ("efficientnet_b3", Plan::EfficientNet(EfficientNet { width: 1.2, depth: 1.4, size: 300, epsilon: 1e-5 })),
-    ("efficientnet_b4", Plan::EfficientNet(EfficientNet { width: 1.4, depth: 1.8, size: 380, epsilon: 1e-5 })),
-    ("efficientnet_b5", Plan::EfficientNet(EfficientNet { width: 1.6, depth: 2.2, size: 456, epsilon: 1e-3 })),
-    ("efficientnet_b6", Plan::EfficientNet(EfficientNet { width: 1.8, depth: 2.6, size: 528, epsilon: 1e-3 })),
-    ("efficientnet_b7", Plan::EfficientNet(EfficientNet { width: 2.0, depth: 3.1, size: 600, epsilon: 1e-3 })),
+    (
+        "efficientnet_b0",
+        Plan::EfficientNet(EfficientNet { width: 1.0, depth: 1.0, size: 224, epsilon: 1e-5 }),
+    ),
+    (
+        "efficientnet_b1",
+        Plan::EfficientNet(EfficientNet { width: 1.0, depth: 1.1, size: 240, epsilon: 1e-5 }),
+    ),
+    (
+        "efficientnet_b2",
+        Plan::EfficientNet(EfficientNet { width: 1.1, depth: 1.2, size: 288, epsilon: 1e-5 }),
+    ),
+    (
+        "efficientnet_b3",
+        Plan::EfficientNet(EfficientNet { width: 1.2, depth: 1.4, size: 300, epsilon: 1e-5 }),
+    ),
+    (
+        "efficientnet_b4",
+        Plan::EfficientNet(EfficientNet { width: 1.4, depth: 1.8, size: 380, epsilon: 1e-5 }),
+    ),
+    (
+        "efficientnet_b5",
+        Plan::EfficientNet(EfficientNet { width: 1.6, depth: 2.2, size: 456, epsilon: 1e-3 }),
+    ),
+    (
+        "efficientnet_b6",
+        Plan::EfficientNet(EfficientNet { width: 1.8, depth: 2.6, size: 528, epsilon: 1e-3 }),
+    ),
+    (
+        "efficientnet_b7",
+        Plan::EfficientNet(EfficientNet { width: 2.0, depth: 3.1, size: 600, epsilon: 1e-3 }),
+    ),
     ("vit_b_16", Plan::VisionTransformer(VisionTransformer::base(16))),
     ("vit_b_32", Plan::VisionTransformer(VisionTransformer::base(32))),
     ("vit_l_16", Plan::VisionTransformer(VisionTransformer::large(16))),

@@ -44,7 +44,14 @@ impl ResNet {
         net.linear("fc", net.classes("fc"), x)
     }
 
-    fn block(self, net: &mut Builder<'_>, path: &str, planes: usize, stride: usize, x: NodeId) -> Result<NodeId> {
+    fn block(
+        self,
+        net: &mut Builder<'_>,
+        path: &str,
+        planes: usize,
+        stride: usize,
+        x: NodeId,
+    ) -> Result<NodeId> {
         let convolutions = match self.bottleneck {
             None => vec![Convolution::new(planes, 3).stride(stride), Convolution::new(planes, 3)],
             Some((groups, width)) => {

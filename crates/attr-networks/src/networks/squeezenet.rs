@@ -23,7 +23,8 @@ impl SqueezeNet {
 
     pub(super) fn layers(self, net: &mut Builder<'_>, input: NodeId) -> Result<NodeId> {
         let (channels, kernel) = self.first;
-        let mut x = net.conv("features.0", Convolution::new(channels, kernel).stride(2).padding(0).bias(), input)?;
+        let mut x =
+            net.conv("features.0", Convolution::new(channels, kernel).stride(2).padding(0).bias(), input)?;
         x = net.relu("features.1", x)?;
         let mut modules = (2..).map(|i| format!("features.{i}"));
         let mut next = || modules.next().expect("BUG: there is no last number");

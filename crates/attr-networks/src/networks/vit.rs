@@ -95,7 +95,8 @@ impl VisionTransformer {
         let (width, heads, tokens) = (self.width, self.heads, net.row(x)[0]);
         let depth = width / heads;
         let names = ["weight", "bias"].map(|name| format!("{path}.in_proj_{name}"));
-        let all = net.linear_of(&format!("{path}.in_proj"), names.each_ref().map(String::as_str), 3 * width, x)?;
+        let all =
+            net.linear_of(&format!("{path}.in_proj"), names.each_ref().map(String::as_str), 3 * width, x)?;
         let mut parts = Vec::new();
         for (i, name) in ["query", "key", "value"].into_iter().enumerate() {
             let path = format!("{path}.{name}");
@@ -122,7 +123,8 @@ impl VisionTransformer {
             ["weight", "bias"].map(|name| format!("{path}.{module}.{name}"))
         };
         let (first, second) = (names("0", "linear_1"), names("3", "linear_2"));
-        let mut y = net.linear_of(&format!("{path}.0"), first.each_ref().map(String::as_str), 4 * self.width, x)?;
+        let mut y =
+            net.linear_of(&format!("{path}.0"), first.each_ref().map(String::as_str), 4 * self.width, x)?;
         y = net.activation(&format!("{path}.1"), Activation::Gelu, y)?;
         y = net.module(&format!("{path}.2"), y)?;
         y = net.linear_of(&format!("{path}.3"), second.each_ref().map(String::as_str), self.width, y)?;

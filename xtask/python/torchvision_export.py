@@ -3,8 +3,9 @@
     python torchvision_export.py FOLDER NAME
 
 FOLDER/NAME gets `torchscript.onnx` and `dynamo.onnx`, each with what its exporter does unless told otherwise and a batch
-of any length, of some networks `older.onnx` with an older operator set; `torchscript.json` and so on, which say what is
-in each file (where an exporter fails, `torchscript.txt` with its message instead); `input.npy` (two rows), `weights.npy` (one
+of any length, of some networks `older.onnx` with an older operator set; `program.pt2`, what `torch.export` makes of it,
+and of some `core.pt2`, the same decomposed into core operators; `torchscript.json` and so on, which say what is in each
+file (where an exporter fails, `torchscript.txt` with its message instead); `input.npy` (two rows), `weights.npy` (one
 number for each logit of a row), `logits.npy`, and `gradient.npy`, the gradient of the weighted sum of the logits by the
 input; `logits64.npy` and `gradient64.npy` are the last two in double precision.
 
@@ -26,6 +27,7 @@ import math
 import shutil
 import sys
 import warnings
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -48,6 +50,9 @@ OLDEST = {
     "swin_t": 11,
     "vit_b_16": 14,
 }
+
+# Networks whose program is written in core operators, too.
+DECOMPOSED = ("convnext_tiny", "efficientnet_b0", "resnet50", "swin_t", "vit_b_16")
 
 ROWS = 2
 
@@ -145,16 +150,32 @@ def export_dynamo(network, image, path):
     )
 
 
+def export_program(network, image, path, decomposed=False):
+    program = torch.export.export(network, (image,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.export.save(program.run_decompositions() if decomposed else program, path)
+
+
 def exporters(name):
-    """Each by the name of its file."""
-    yield "torchscript", export_torchscript
-    yield "dynamo", export_dynamo
+    """Each by its file."""
+    yield "torchscript.onnx", export_torchscript
+    yield "dynamo.onnx", export_dynamo
     if name in OLDEST:
-        yield "older", functools.partial(export_torchscript, opset_version=OLDEST[name])
+        yield "older.onnx", functools.partial(export_torchscript, opset_version=OLDEST[name])
+    yield "program.pt2", export_program
+    if name in DECOMPOSED:
+        yield "core.pt2", functools.partial(export_program, decomposed=True)
 
 
 def describe(path):
-    """The operator set and how often each operator is there."""
+    """The operator set, of a program the version of its schema, and how often each operator is there."""
+    if path.suffix == ".pt2":
+        with zipfile.ZipFile(path) as archive:
+            program = json.loads(archive.read(f"{path.stem}/models/model.json"))
+        nodes = program["graph_module"]["graph"]["nodes"]
+        operators = Counter(node["target"] for node in nodes if "_assert" not in node["target"])
+        opset = program["schema_version"]["major"]
+        path.with_suffix(".json").write_text(json.dumps({"opset": opset, "operators": operators}, sort_keys=True))
+        return
     model = onnx.load(path, load_external_data=False)
     (opset,) = [entry.version for entry in model.opset_import if entry.domain == ""]
     operators = Counter(node.op_type for node in model.graph.node)
@@ -169,13 +190,13 @@ def export(name, folder):
     with torch.no_grad():
         weights = torch.randn(network(image).shape[1:])
     logits, gradient = answer(network, image, weights)
-    for kind, exporter in exporters(name):
+    for file, exporter in exporters(name):
         try:
-            exporter(network, image, folder / f"{kind}.onnx")
-            describe(folder / f"{kind}.onnx")
+            exporter(network, image, folder / file)
+            describe(folder / file)
         except Exception as error:  # whatever it is, the table says it
-            (folder / f"{kind}.txt").write_text(str(error))
-            print(f"{name}: {kind}: {error}", file=sys.stderr)
+            (folder / file).with_suffix(".txt").write_text(str(error))
+            print(f"{name}: {file}: {error}", file=sys.stderr)
     logits64, gradient64 = answer(network.double(), image.double(), weights.double())
     arrays = {
         "input": image.numpy(),

@@ -17,7 +17,7 @@ use crate::demo::root;
 use crate::peers::{self, call};
 
 /// Raised when the exporting script changes, so that old files are made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The networks, as torchvision calls them.
 const NETWORKS: [&str; 19] = [
@@ -43,8 +43,13 @@ const NETWORKS: [&str; 19] = [
 ];
 
 /// What files there are of a network, and what the table calls them.
-const EXPORTERS: [(&str, &str); 3] =
-    [("torchscript", "TorchScript"), ("older", "TorchScript, older"), ("dynamo", "dynamo")];
+const EXPORTERS: [(&str, &str); 5] = [
+    ("torchscript.onnx", "ONNX, TorchScript"),
+    ("older.onnx", "ONNX, TorchScript, older"),
+    ("dynamo.onnx", "ONNX, dynamo"),
+    ("program.pt2", "torch.export"),
+    ("core.pt2", "torch.export, decomposed"),
+];
 
 /// The largest difference to PyTorch's number, in parts of the largest of these, that counts as equal.
 const SINGLE: f64 = 1e-4;
@@ -116,8 +121,8 @@ pub(crate) struct Distance {
 
 /// Runs one exporter's file, if there is one; an error here is one of this command's own files.
 fn compare(folder: &Path, file: &str) -> Result<Option<Comparison>, Box<dyn Error>> {
-    let [model, description, failure] =
-        ["onnx", "json", "txt"].map(|kind| folder.join(format!("{file}.{kind}")));
+    let model = folder.join(file);
+    let [description, failure] = ["json", "txt"].map(|kind| model.with_extension(kind));
     if failure.is_file() {
         let answer = Err(format!("the exporter failed: {}", in_a_cell(&fs::read_to_string(failure)?)));
         return Ok(Some(Comparison { description: None, answer }));
@@ -166,7 +171,10 @@ impl Reference {
 
 fn answer(path: &Path, reference: &Reference) -> Result<Answer, Box<dyn Error>> {
     let start = Instant::now();
-    let graph = attr_onnx::read(path)?;
+    let graph = match path.extension().is_some_and(|ending| ending == "pt2") {
+        true => attr_pt2::read(path)?,
+        false => attr_onnx::read(path)?,
+    };
     let open = start.elapsed();
     let layers = graph.nodes().len();
     let Reference { input, weights, .. } = reference;
@@ -327,7 +335,8 @@ const INTRODUCTION: &str = "\
 
 `cargo xtask torchvision` writes this page. PyTorch 2.13.0 exports networks of torchvision 0.28.0, with random weights of a
 fixed seed, by both of its exporters, as these work unless told otherwise; and some networks with an older operator set, in
-which layer norms, GELUs, hard-swishes and attention are chains of simpler operators. All files have a batch of any length,
+which layer norms, GELUs, hard-swishes and attention are chains of simpler operators; and as programs of `torch.export`, of
+which some are decomposed into core operators. All files have a batch of any length,
 those of the dynamo exporter have their weights in a second file. Each is opened, run on candle, and compared with what
 PyTorch computes: the logits of two rows, and the gradient of a randomly weighted sum of the logits by the input. A figure is
 the largest difference in parts of PyTorch's largest number.

@@ -74,7 +74,11 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
     let sha256 = hash(&bytes);
     let only = [
         ("signature", args.signature.is_some(), "a model of TensorFlow's"),
-        ("as-is", args.as_is && format != Format::Onnx, "an ONNX file or a model of TensorFlow's"),
+        (
+            "as-is",
+            args.as_is && ![Format::Onnx, Format::Exported].contains(&format),
+            "an ONNX file, an archive of torch.export or a model of TensorFlow's",
+        ),
     ];
     if let Some((flag, _, expected)) = only.iter().find(|(_, given, _)| *given) {
         return Err(Error::usage(format!("{flag}: expected {expected}, found {}", path.display())));
@@ -85,15 +89,14 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
     }
     drop(bytes);
     let refuse = |what: &str| {
-        let expected = "an ONNX file, TorchScript as torch.jit.trace(..).save(..) writes it, TensorFlow's SavedModel \
-                        or frozen graph, or weights as a safetensors file";
+        let expected = "an ONNX file, an archive of torch.export.save, TorchScript as torch.jit.trace(..).save(..) \
+                        writes it, TensorFlow's SavedModel or frozen graph, or weights as a safetensors file";
         Err(Error::file(path, format!("expected {expected}, found {what}")))
     };
     let face = match format {
-        Format::Onnx => onnx(path, shapes, tokens, args)?,
+        Format::Onnx | Format::Exported => layers(path, format, shapes, tokens, args)?,
         Format::TorchScript => torch_script(path, shapes, &args.device)?,
         Format::TensorFlow | Format::SafeTensors => unreachable!("BUG: these are opened elsewhere"),
-        Format::Exported => return refuse("an archive of torch.export, which is not supported yet"),
         Format::Weights => return refuse("a file of torch.save, which holds weights and no network"),
         Format::Zip => return refuse("a zip archive that PyTorch did not write, or a broken one"),
     };
@@ -109,8 +112,9 @@ pub(crate) fn built_in(name: &str, bytes: &[u8], device: &DeviceArgs) -> Result<
     Ok(Model { path, sha256: hash(bytes), face, names: BTreeMap::new() })
 }
 
-fn onnx(
+fn layers(
     path: &Path,
+    format: Format,
     shapes: Shapes,
     tokens: Option<usize>,
     args: &ModelArgs,
@@ -118,15 +122,20 @@ fn onnx(
     let mut options = attr_onnx::Options { as_written: args.as_is, ..Default::default() };
     options.input_shapes.extend(shapes);
     let mut graph = loop {
-        match attr_onnx::read_with(path, &options) {
+        let read = match format {
+            Format::Exported => attr_pt2::read_with(path, &options),
+            _ => attr_onnx::read_with(path, &options).map_err(attr_pt2::Error::from),
+        };
+        match read {
             Ok(graph) => break graph,
             // An input whose length the file leaves open is as long as the text.
-            Err(attr_onnx::Error::Input { name, .. })
+            Err(attr_pt2::Error::Graph(attr_onnx::Error::Input { name, .. }))
                 if tokens.is_some() && !options.input_shapes.contains_key(&name) =>
             {
                 options.input_shapes.insert(name, tokens.into_iter().collect());
             }
-            Err(error) => return Err(from_onnx(path, error)),
+            Err(attr_pt2::Error::Graph(error)) => return Err(from_onnx(path, error)),
+            Err(error) => return Err(Error::file(path, error)),
         }
     };
     // A picture may have its channels last, and an ONNX file does not say so.

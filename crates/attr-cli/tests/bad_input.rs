@@ -106,7 +106,11 @@ fn models_and_their_descriptions() {
         ("layers --model text.onnx", 1, "text.onnx: not a readable ONNX model"),
         ("layers --model cut.onnx", 1, "cut.onnx"),
         ("layers --model model.onnx --shape image", 2, "x=3x224x224"),
-        ("layers --model x.npz", 1, "x.npz: expected an ONNX file, TorchScript as"),
+        (
+            "layers --model x.npz",
+            1,
+            "x.npz: expected an ONNX file, an archive of torch.export.save, TorchScript as",
+        ),
         (
             "predict --model bare.onnx --input photo.png",
             1,
@@ -135,7 +139,12 @@ fn files_of_pytorch() {
     bench.write("pictures.pt", include_bytes!("fixtures/pictures.pt"));
     bench.write("weights.pth", include_bytes!("fixtures/weights.pth"));
     bench.write("cut.pt", &include_bytes!("fixtures/pictures.pt")[..5000]);
-    check(&bench, "layers --model weights.pth", 1, "weights.pth: expected an ONNX file, TorchScript as");
+    check(
+        &bench,
+        "layers --model weights.pth",
+        1,
+        "weights.pth: expected an ONNX file, an archive of torch.export.save, TorchScript as",
+    );
     check(&bench, "layers --model weights.pth", 1, "torch.save, which holds weights and no network");
     check(&bench, "layers --model cut.pt", 1, "or a broken one");
     if cfg!(not(feature = "torch")) {

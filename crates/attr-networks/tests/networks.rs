@@ -83,10 +83,13 @@ fn every_network_is_built_of_its_weights() {
     }
 }
 
+/// A layer's name, and the shape of a row of its value.
+type Named = (&'static str, &'static [usize]);
+
 /// Layers, with the shapes that PyTorch's modules give for the default input.
 #[test]
 fn layers_are_called_by_the_paths_of_modules() {
-    let cases: &[(&str, &[(&str, &[usize])])] = &[
+    let cases: &[(&str, &[Named])] = &[
         (
             "alexnet",
             &[

@@ -39,7 +39,7 @@ mod names;
 mod node;
 mod numbers;
 mod operators;
-mod proto;
+pub mod proto;
 mod read;
 mod tensor;
 #[cfg(test)]
@@ -48,5 +48,5 @@ mod write;
 
 pub use error::{Error, Result};
 pub use numbers::Numbers;
-pub use read::{Options, decode, decode_with, read, read_with};
+pub use read::{Options, decode, decode_with, from_model, read, read_with};
 pub use write::{encode, encode_open, write};

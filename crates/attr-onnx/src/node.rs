@@ -103,7 +103,7 @@ impl<'a> Node<'a> {
 
     pub(crate) fn float(&self, name: &'static str, default: f64) -> Result<f64, Fault> {
         let Some(a) = self.attribute(name) else { return Ok(default) };
-        match a.f.map(decimal) {
+        match a.exact.or_else(|| a.f.map(decimal)) {
             Some(f) if f.is_nan() => broken(format!("attribute {name} is not a number")),
             Some(f) => Ok(f),
             None if a.kind == AttributeProto::FLOAT => Ok(0.0),

@@ -70,7 +70,17 @@ pub fn decode_with(bytes: &[u8], options: &Options) -> Result<Graph> {
 fn model(bytes: Bytes, beside: Beside, options: &Options) -> Result<Graph> {
     let len = bytes.len();
     attr_wire::check(&bytes, &crate::cost::MODEL).map_err(Error::Format)?;
-    let mut model = ModelProto::decode(bytes).map_err(|e| Error::Format(e.to_string()))?;
+    let model = ModelProto::decode(bytes).map_err(|e| Error::Format(e.to_string()))?;
+    opened(model, len, beside, options)
+}
+
+/// As [`decode_with`], of a model that is decoded already, or was made by a reader of another format. What is computed
+/// while reading is bounded in proportion to `len`, the bytes that the model came from.
+pub fn from_model(model: ModelProto, len: usize, options: &Options) -> Result<Graph> {
+    opened(model, len, Beside::new(None), options)
+}
+
+fn opened(mut model: ModelProto, len: usize, beside: Beside, options: &Options) -> Result<Graph> {
     if model.graph.is_none() {
         return Err(Error::Format("expected a graph, found none".into()));
     }

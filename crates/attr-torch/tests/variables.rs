@@ -7,7 +7,7 @@ use attr_networks::{Options, Weights, build_with};
 use attr_torch::{TorchTensor, compile, variables};
 use ndarray::array;
 use tch::nn::{self, ModuleT};
-use tch::vision::{alexnet, mobilenet, resnet, squeezenet, vgg};
+use tch::vision::{resnet, squeezenet, vgg};
 use tch::{Device, Kind, Tensor};
 
 const CLASSES: i64 = 10;
@@ -41,17 +41,15 @@ fn agree<M: ModuleT>(name: &str, side: i64, network: impl Fn(&nn::Path<'_>) -> M
     let image = Tensor::randn([2, 3, side, side], (Kind::Double, Device::Cpu));
     let x = image.copy().set_requires_grad(true);
     let theirs = network.forward_t(&x, false);
-    theirs.select(1, 3).sum(Kind::Double).backward();
+    theirs.sum(Kind::Double).backward();
     let x = [TorchTensor::from(x.grad())];
     let [their_gradient] = x;
 
     let image = [TorchTensor::from(image)];
     let mut ours = None;
     let gradient = model.gradient(Point::at(&image), &Cut::input(), &Cut::output(), &mut |values| {
-        let cotangent = values[0].zeros_like();
-        let _ = cotangent.select(1, 3).fill_(1.0);
         ours = Some(values[0].clone());
-        Ok(vec![cotangent.into()])
+        Ok(vec![values[0].ones_like().into()])
     });
     let gradient = gradient.unwrap().gradients.remove(0);
     for (what, ours, theirs) in
@@ -63,29 +61,32 @@ fn agree<M: ModuleT>(name: &str, side: i64, network: impl Fn(&nn::Path<'_>) -> M
     }
 }
 
+/// But for MobileNetV2's, which takes a mean in single precision whatever its variables are, and AlexNet's, whose second
+/// convolution has other strides than torchvision's.
 #[test]
 fn stores_of_tch_load_into_graphs() {
     agree("resnet18", 64, |path| resnet::resnet18(path, CLASSES));
     agree("resnet50", 64, |path| resnet::resnet50(path, CLASSES));
-    agree("mobilenet_v2", 64, |path| mobilenet::v2(path, CLASSES));
     agree("squeezenet1_0", 64, |path| squeezenet::v1_0(path, CLASSES));
     agree("squeezenet1_1", 64, |path| squeezenet::v1_1(path, CLASSES));
-    agree("alexnet", 224, |path| alexnet::alexnet(path, CLASSES));
     agree("vgg11_bn", 224, |path| vgg::vgg11_bn(path, CLASSES));
 }
 
 #[test]
 fn variables_of_all_kinds() {
-    let store = nn::VarStore::new(Device::Cpu);
+    let mut store = nn::VarStore::new(Device::Cpu);
     let root = store.root();
-    root.sub("b").var_copy("weight", &Tensor::from_slice(&[1.5f64, -2.0]).reshape([1, 2]));
-    root.sub("a").var_copy("weight", &Tensor::from_slice(&[0.5f32, 3.0]).to_kind(Kind::BFloat16));
+    let _ = root.sub("b").var_copy("weight", &Tensor::from_slice(&[1.5f64, -2.0]).reshape([1, 2]));
+    let _ = root.sub("a").var_copy("weight", &Tensor::from_slice(&[0.5f32, 3.0]).to_kind(Kind::BFloat16));
     // A view whose numbers are not in the order of its axes.
-    root.sub("c").var_copy("weight", &Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0]).reshape([2, 2]).tr());
+    let _ =
+        root.sub("c").var_copy("weight", &Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0]).reshape([2, 2]).tr());
     let expected = [
         ("a.weight".to_string(), Param::from(array![0.5f32, 3.0])),
-        ("b.weight".to_string(), Param::from(array![[1.5f64, -2.0]])),
+        ("b.weight".to_string(), Param::from(array![[1.5f32, -2.0]])),
         ("c.weight".to_string(), Param::from(array![[1.0f32, 3.0], [2.0, 4.0]])),
     ];
     assert_eq!(variables(&store).unwrap(), expected);
+    store.double();
+    assert_eq!(variables(&store).unwrap()[1].1, Param::from(array![[1.5f64, -2.0]]));
 }

@@ -1,0 +1,64 @@
+//! What can go wrong between an archive and a graph.
+
+use std::path::PathBuf;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an archive could not be read, with the place, what was expected and what was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system could not read a file.
+    #[error("{}: {reason}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        reason: std::io::Error,
+    },
+    /// The bytes are no archive of `torch.export`, or one that contradicts itself as a whole.
+    #[error("not a readable archive of torch.export: {0}")]
+    Format(String),
+    /// A version of the format that is not known here.
+    #[error("expected {expected}, found {found}")]
+    Version {
+        /// What is known, and of what.
+        expected: &'static str,
+        /// What the archive says.
+        found: String,
+    },
+    /// Numbers contradict their shape, or are of a kind that is not computed with here.
+    #[error("tensor {name:?}: {reason}")]
+    Tensor {
+        /// The parameter, buffer or constant.
+        name: String,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// Operators that have no layer: each with the names of its layers.
+    #[error("{}", listed(.0))]
+    Operators(Vec<(String, Vec<String>)>),
+    /// An operator contradicts itself or what it reads.
+    #[error("layer {layer:?}: {reason}")]
+    Layer {
+        /// The layer's name.
+        layer: String,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// What the operators became is no network.
+    #[error(transparent)]
+    Graph(#[from] attr_onnx::Error),
+}
+
+fn listed(operators: &[(String, Vec<String>)]) -> String {
+    let one = |(operator, layers): &(String, Vec<String>)| {
+        let names: Vec<_> = layers.iter().map(|name| format!("{name:?}")).collect();
+        let plural = if layers.len() == 1 { "layer" } else { "layers" };
+        format!("{operator} ({plural} {})", names.join(", "))
+    };
+    let verb = if operators.len() == 1 { "operator is" } else { "operators are" };
+    let all: Vec<_> = operators.iter().map(one).collect();
+    format!("{} {verb} not supported: {}", operators.len(), all.join("; "))
+}

@@ -1,0 +1,377 @@
+//! A program as an ONNX model in memory: each of PyTorch's operators as those of ONNX that PyTorch's own exporter writes
+//! for it, under the names of PyTorch's modules.
+
+use std::collections::{HashMap, HashSet};
+
+use attr_onnx::proto::{
+    Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+};
+
+use crate::aten;
+use crate::call::{Call, Fault};
+use crate::names::Names;
+use crate::schema::{Graph, Node, Program, TensorMeta};
+use crate::size::{Size, symbol};
+use crate::weights::{Weights, kind};
+use crate::{Error, Result};
+
+/// The version of ONNX's operators that are written.
+const OPERATOR_SET: i64 = 21;
+
+/// The value that is the number of rows.
+const BATCH: &str = "attr.batch";
+
+/// A view of more views than this is not changed in place.
+const MOST_VIEWS: usize = 32;
+
+/// What has been written so far.
+pub(crate) struct Translator<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) nodes: Vec<NodeProto>,
+    pub(crate) numbers: Vec<TensorProto>,
+    batch: Option<&'a str>,
+    first_input: Option<String>,
+    /// What a value is since an operator has changed it in place.
+    changed: HashMap<&'a str, String>,
+    /// Values that share their numbers with another one: by which operator, of which value.
+    views: HashMap<&'a str, (&'a Node, &'a str)>,
+    /// The shapes of values that the program itself does not have.
+    metas: HashMap<String, &'a TensorMeta>,
+    last_read: HashMap<&'a str, usize>,
+    taken: HashSet<String>,
+    /// The last number put behind a name.
+    numbered: HashMap<String, usize>,
+}
+
+/// The ONNX model of a program.
+pub(crate) fn translate(program: &Program, weights: &Weights) -> Result<ModelProto> {
+    let graph = &program.graph_module.graph;
+    let mut translator = Translator::new(graph);
+    let inputs = translator.inputs(program, weights)?;
+    let names = Names::of(&graph.nodes);
+    let mut unsupported: Vec<(String, Vec<String>)> = Vec::new();
+    for (at, node) in graph.nodes.iter().enumerate() {
+        if is_about_sizes(node) {
+            continue;
+        }
+        let name = names.name(at);
+        match translator.node(at, node, &names) {
+            Ok(()) => {}
+            Err(Fault::Unsupported(how)) => {
+                let space = if how.is_empty() { "" } else { " " };
+                let operator = format!("{}{space}{how}", short(&node.target));
+                match unsupported.iter_mut().find(|(other, _)| *other == operator) {
+                    Some((_, layers)) => layers.push(name.to_string()),
+                    None => unsupported.push((operator, vec![name.to_string()])),
+                }
+            }
+            Err(Fault::Broken(reason)) => return Err(Error::Layer { layer: name.into(), reason }),
+        }
+    }
+    if !unsupported.is_empty() {
+        return Err(Error::Operators(unsupported));
+    }
+    let outputs = translator.outputs(program)?;
+    Ok(ModelProto {
+        ir_version: 10,
+        producer_name: "torch.export".into(),
+        producer_version: program.torch_version.clone().unwrap_or_default(),
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPERATOR_SET }],
+        graph: Some(GraphProto {
+            node: translator.nodes,
+            name: "program".into(),
+            initializer: translator.numbers,
+            input: inputs,
+            output: outputs,
+        }),
+        ..Default::default()
+    })
+}
+
+/// `aten.conv2d.default` of `torch.ops.aten.conv2d.default`.
+fn short(target: &str) -> &str {
+    target.strip_prefix("torch.ops.").unwrap_or(target)
+}
+
+/// Whether an operator computes lengths, which every value's shape says anyway, or checks something.
+fn is_about_sizes(node: &Node) -> bool {
+    let sizes = |output: &HashMap<String, serde_json::Value>| {
+        output.keys().all(|key| ["as_sym_int", "as_sym_bool", "as_sym_float"].contains(&key.as_str()))
+    };
+    let checks = ["_assert", "sym_constrain_range", "_check"];
+    node.outputs.iter().all(sizes) && !node.outputs.is_empty()
+        || checks.iter().any(|check| node.target.contains(check))
+}
+
+/// The one thing in an object that says what it is.
+pub(crate) fn only<'v>(object: &'v serde_json::Value, key: &str) -> Option<&'v serde_json::Value> {
+    object.as_object()?.get(key)
+}
+
+impl<'a> Translator<'a> {
+    fn new(graph: &'a Graph) -> Self {
+        let mut last_read = HashMap::new();
+        for (at, node) in graph.nodes.iter().enumerate() {
+            for argument in &node.inputs {
+                argument.arg.values().for_each(|value| {
+                    each_name(value, &mut |name| {
+                        last_read.insert(name, at);
+                    })
+                });
+            }
+        }
+        Translator {
+            graph,
+            nodes: Vec::new(),
+            numbers: Vec::new(),
+            batch: None,
+            first_input: None,
+            changed: HashMap::new(),
+            views: HashMap::new(),
+            metas: HashMap::new(),
+            last_read,
+            taken: graph.tensor_values.keys().cloned().collect(),
+            numbered: HashMap::new(),
+        }
+    }
+
+    /// The user's inputs; the numbers of all others are taken from the archive.
+    fn inputs(&mut self, program: &'a Program, weights: &Weights) -> Result<Vec<ValueInfoProto>> {
+        let broken = |reason: &str| Error::Format(format!("signature: {reason}"));
+        let mut inputs = Vec::new();
+        for spec in &program.graph_module.signature.input_specs {
+            let (what, spec) = spec.iter().next().ok_or_else(|| broken("an input without a kind"))?;
+            let name = only(spec, "arg").and_then(|arg| {
+                let name = arg.get("name").or_else(|| arg.get("as_tensor")?.get("name"))?;
+                name.as_str()
+            });
+            let numbers = match what.as_str() {
+                "parameter" => spec.get("parameter_name"),
+                "buffer" => spec.get("buffer_name"),
+                "tensor_constant" => spec.get("tensor_constant_name"),
+                "user_input" => {
+                    if let Some(name) = name {
+                        inputs.push(self.input(name)?);
+                    }
+                    continue;
+                }
+                // Numbers that the program was exported with, and that are written where they are used.
+                "constant_input" => continue,
+                other => return Err(broken(&format!("an input that is a {other} is not known"))),
+            };
+            let (Some(name), Some(numbers)) = (name, numbers.and_then(|numbers| numbers.as_str())) else {
+                return Err(broken("a parameter without a name"));
+            };
+            // Counters of training are read by nothing.
+            if self.last_read.contains_key(name) {
+                self.numbers.push(TensorProto { name: name.into(), ..weights.get(numbers)? });
+            }
+        }
+        Ok(inputs)
+    }
+
+    fn input(&mut self, name: &'a str) -> Result<ValueInfoProto> {
+        let meta = self.meta(name)?;
+        if self.batch.is_none() {
+            self.batch = meta.sizes.first().and_then(symbol);
+        }
+        if self.first_input.is_none() && !meta.sizes.is_empty() {
+            self.first_input = Some(name.into());
+        }
+        self.value_info(name)
+    }
+
+    fn value_info(&self, name: &str) -> Result<ValueInfoProto> {
+        let meta = self.meta(name)?;
+        let broken = |reason: String| Error::Tensor { name: name.into(), reason };
+        let (elem_type, _) =
+            kind(meta.dtype).ok_or_else(|| broken(format!("type number {} is not known", meta.dtype)))?;
+        let dims = self.sizes(meta).ok_or_else(|| {
+            broken(
+                "a length depends on something else than the batch, the first axis of the first input".into(),
+            )
+        })?;
+        let dim = |size: Size| DimensionProto {
+            value: Some(match size {
+                Size::Fixed(n) => Dimension::Value(n),
+                Size::Batch(_) => Dimension::Param("batch".into()),
+            }),
+        };
+        let shape = Some(TensorShapeProto { dim: dims.into_iter().map(dim).collect() });
+        let tensor_type = Some(TensorTypeProto { elem_type, shape });
+        Ok(ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type }) })
+    }
+
+    fn outputs(&self, program: &Program) -> Result<Vec<ValueInfoProto>> {
+        let mut outputs = Vec::new();
+        for spec in &program.graph_module.signature.output_specs {
+            let Some(user) = spec.get("user_output") else { continue };
+            let name = only(user, "arg").and_then(|arg| arg.get("as_tensor")?.get("name")?.as_str());
+            if let Some(name) = name {
+                let current = self.current(name);
+                outputs.push(self.value_info(current)?);
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn node(&mut self, at: usize, node: &'a Node, names: &Names) -> Result<(), Fault> {
+        let target = node.target.strip_prefix("torch.ops.aten.").ok_or_else(Fault::plain)?;
+        let (operator, overload) = target.split_once('.').unwrap_or((target, "default"));
+        let in_place = operator.ends_with('_') && !operator.ends_with("__");
+        let operator = if in_place { &operator[..operator.len() - 1] } else { operator };
+        let import = aten::find(operator).ok_or_else(Fault::plain)?;
+        let mut call = Call::new(self, node, overload, names.name(at), names.scopes(at))?;
+        import(&mut call)?;
+        let first = call.outputs.first().copied();
+        let looked_at = ["self", "input"].iter().find_map(|name| {
+            let argument = node.inputs.iter().find(|argument| argument.name == *name)?;
+            argument.arg.get("as_tensor")?.get("name")?.as_str()
+        });
+        if let (Some(new), Some(old)) = (first, looked_at) {
+            if in_place {
+                self.change(at, old, new, names)?;
+            } else if aten::is_view(operator) {
+                self.views.extend(call_outputs(node).into_iter().map(|output| (output, (node, old))));
+            }
+        }
+        Ok(())
+    }
+
+    /// From here on, whoever reads `old` sees `new`, and whoever reads what `old` is a view of sees it there. Other views
+    /// of the same numbers are not rewritten, so nothing may read one any more.
+    fn change(&mut self, at: usize, old: &'a str, new: &'a str, names: &Names) -> Result<(), Fault> {
+        let chain = self.looked_through(old)?;
+        let base = chain[chain.len() - 1];
+        let others = self.views.keys().filter(|name| !chain.contains(*name) && **name != new);
+        let read = |name: &str| self.last_read.get(name).is_some_and(|&last| last > at);
+        let same_base =
+            |name: &&&str| self.looked_through(name).map_or(true, |chain| chain.last() == Some(&base));
+        if others.filter(same_base).any(|name| read(name)) {
+            return Err(Fault::Unsupported("in place, of numbers that another value has, too".into()));
+        }
+        let mut value = new.to_string();
+        self.changed.insert(old, value.clone());
+        for (i, pair) in chain.windows(2).enumerate() {
+            let &[view, parent] = pair else { continue };
+            let is_read = |name: &&str| self.last_read.get(name).is_some_and(|&last| last > at);
+            if !chain[i + 1..].iter().any(is_read) {
+                break;
+            }
+            let (node, _) = self.views[view];
+            let scopes = names.scopes(at).to_string();
+            let meta = self.meta(parent)?;
+            let mut call = Call::new(self, node, "default", names.name(at), &scopes)?;
+            value = aten::put_back(&mut call, &value)?;
+            self.metas.insert(value.clone(), meta);
+            self.changed.insert(parent, value.clone());
+        }
+        Ok(())
+    }
+
+    /// A value, what it is a view of, what that is a view of, and so on.
+    fn looked_through(&self, name: &'a str) -> Result<Vec<&'a str>, Fault> {
+        let mut chain = vec![name];
+        while let Some(&(_, parent)) = self.views.get(chain[chain.len() - 1]) {
+            chain.push(parent);
+            if chain.len() > MOST_VIEWS {
+                return Err(Fault::Unsupported("in place, of a view of very many views".into()));
+            }
+        }
+        Ok(chain)
+    }
+
+    /// The name of a value as it is now.
+    pub(crate) fn current<'n>(&'n self, name: &'n str) -> &'n str {
+        let mut name = name;
+        // Each step leads to a value of a later operator.
+        while let Some(new) = self.changed.get(name) {
+            name = new;
+        }
+        name
+    }
+
+    pub(crate) fn meta(&self, name: &str) -> Result<&'a TensorMeta> {
+        let missing = || Error::Format(format!("the shape of value {name:?} is missing"));
+        self.metas.get(name).copied().or_else(|| self.graph.tensor_values.get(name)).ok_or_else(missing)
+    }
+
+    pub(crate) fn sizes(&self, meta: &TensorMeta) -> Option<Vec<Size>> {
+        meta.sizes.iter().map(|size| Size::of(size, self.batch)).collect()
+    }
+
+    /// The length that a program calls by this name.
+    pub(crate) fn named_size(&self, name: &str) -> Option<Size> {
+        Size::of(self.graph.sym_int_values.get(name)?, self.batch)
+    }
+
+    /// A name that nothing has yet.
+    pub(crate) fn unique(&mut self, name: &str) -> String {
+        let mut unique = name.to_string();
+        while !self.taken.insert(unique.clone()) {
+            let number = self.numbered.entry(name.into()).or_default();
+            *number += 1;
+            unique = format!("{name}.{number}");
+        }
+        unique
+    }
+
+    /// The value that is the number of rows, as a list of one.
+    pub(crate) fn batch(&mut self) -> Result<String, Fault> {
+        if self.taken.insert(BATCH.into()) {
+            let input = self.first_input.clone().ok_or_else(|| Fault::Broken("there is no batch".into()))?;
+            let zero = TensorProto {
+                name: format!("{BATCH}.first"),
+                dims: vec![1],
+                data_type: TensorProto::INT64,
+                int64_data: vec![0],
+                ..Default::default()
+            };
+            let node = |inputs: &[&str], output: &str, op: &str| NodeProto {
+                input: inputs.iter().map(|name| name.to_string()).collect(),
+                output: vec![output.into()],
+                name: output.into(),
+                op_type: op.into(),
+                ..Default::default()
+            };
+            self.nodes.push(node(&[&input], "attr.shape", "Shape"));
+            self.nodes.push(node(&["attr.shape", &zero.name], BATCH, "Gather"));
+            self.numbers.push(zero);
+        }
+        Ok(BATCH.into())
+    }
+
+    pub(crate) fn push(&mut self, mut node: NodeProto, scopes: &str) {
+        if !scopes.is_empty() {
+            let key = "pkg.torch.onnx.name_scopes".into();
+            node.metadata_props.push(StringStringEntryProto { key, value: scopes.into() });
+        }
+        self.nodes.push(node);
+    }
+}
+
+/// The names of an operator's values, in order.
+pub(crate) fn call_outputs(node: &Node) -> Vec<&str> {
+    let mut names = Vec::new();
+    for output in &node.outputs {
+        output.values().for_each(|value| each_name(value, &mut |name| names.push(name)));
+    }
+    names
+}
+
+/// All names within an argument.
+fn each_name<'v>(value: &'v serde_json::Value, see: &mut impl FnMut(&'v str)) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (key, value) in fields {
+                match value.as_str() {
+                    Some(name) if key == "name" || key == "as_name" => see(name),
+                    _ => each_name(value, see),
+                }
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| each_name(value, see)),
+        _ => {}
+    }
+}

@@ -355,6 +355,15 @@ impl<'t, 'a> Call<'t, 'a> {
         value
     }
 
+    /// A value times a number of the kind of `like`; the value itself where that is 1.
+    pub(crate) fn scaled(&mut self, value: String, factor: f64, like: &str, role: &str) -> Done<String> {
+        if factor == 1.0 {
+            return Ok(value);
+        }
+        let factor = self.numbers(like, &[], &[factor])?;
+        Ok(self.part("Mul", role, &[&value, &factor], vec![]))
+    }
+
     /// The operator whose value is this one's.
     pub(crate) fn last(&mut self, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Done {
         let (name, out) = (self.name.clone(), self.out());

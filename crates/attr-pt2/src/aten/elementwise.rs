@@ -61,13 +61,7 @@ pub(super) fn add(c: &mut Call) -> Done {
         "sub" => (x.to_string(), y, "Sub"),
         _ => (x.to_string(), y, "Add"),
     };
-    let second = match alpha {
-        1.0 => second,
-        _ => {
-            let alpha = c.numbers(&x, &[], &[alpha])?;
-            c.part("Mul", "scaled", &[&second, &alpha], vec![])
-        }
-    };
+    let second = c.scaled(second, alpha, &x, "scaled")?;
     c.last(op, &[&first, &second], vec![])
 }
 

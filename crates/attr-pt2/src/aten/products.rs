@@ -42,20 +42,9 @@ pub(super) fn addmm(c: &mut Call) -> Done {
 pub(super) fn baddbmm(c: &mut Call) -> Done {
     let (x, a, b) = (c.tensor("self")?, c.tensor("batch1")?, c.tensor("batch2")?);
     let (beta, alpha) = (c.number("beta")?.unwrap_or(1.0), c.number("alpha")?.unwrap_or(1.0));
-    let mut product = c.part("MatMul", "product", &[&a, &b], vec![]);
-    for (factor, name) in [(alpha, "scaled")] {
-        if factor != 1.0 {
-            let factor = c.numbers(&a, &[], &[factor])?;
-            product = c.part("Mul", name, &[&product, &factor], vec![]);
-        }
-    }
-    let x = match beta {
-        1.0 => x.to_string(),
-        _ => {
-            let beta = c.numbers(&a, &[], &[beta])?;
-            c.part("Mul", "added", &[&x, &beta], vec![])
-        }
-    };
+    let product = c.part("MatMul", "product", &[&a, &b], vec![]);
+    let product = c.scaled(product, alpha, &a, "scaled")?;
+    let x = c.scaled(x, beta, &a, "added")?;
     c.last("Add", &[&x, &product], vec![])
 }
 

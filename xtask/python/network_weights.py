@@ -124,6 +124,9 @@ def main():
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     write_safetensors(part / "weights.safetensors", state(network))
+    # As a parallel training saves it.
+    parallel = {f"module.{name}": tensor for name, tensor in state(network).items()}
+    torch.save({"epoch": 1, "state_dict": parallel}, part / "weights.pth")
     image, weights = torch.randn(ROWS, 3, *size), torch.randn(CLASSES)
     logits, gradient = answer(network, image, weights)
     network = network.double()

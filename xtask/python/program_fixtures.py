@@ -1,8 +1,11 @@
 """Writes crates/attr-pt2/tests/fixtures: small programs of torch.export, and what PyTorch computes with them.
 
-Run it with a Python that has torch 2.13, from the repository's root:
+Run it with a Python that has torch, from the repository's root:
 
     python xtask/python/program_fixtures.py
+
+torch 2.13 writes all of them, any version one that is called after it, `exported-2.5.pt2`: the same network, in each of the
+formats there have been.
 
 `NAME.pt2` is a program, `NAME.npz` what it computes in double precision for two rows of inputs that single precision holds
 exactly: `input.NAME`, `output.NUMBER`, and `gradient.NAME`, the derivative of the sum of all outputs, each number weighted
@@ -90,30 +93,62 @@ class Two(nn.Module):
         return torch.cat([x.flatten(1), torch.linalg.vector_norm(q, dim=2)], 1).softmax(-1)
 
 
+class Versions(nn.Module):
+    """A little of everything that an archive can hold: weights that are used twice, or lie in another order, or have
+    attributes; buffers, constants, numbers that JSON has no word for; two inputs and two outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+        self.embed = nn.Embedding(10, 8)
+        self.register_buffer("places", torch.randn(1, 5, 8))
+        self.attention = nn.ModuleDict({key: nn.Linear(8, 8) for key in ("query", "key", "value")})
+        self.after = nn.LayerNorm(8)
+        self.head = nn.Linear(12, 6)
+        self.mix = nn.Parameter(torch.randn(6, 3).t())
+        self.mix.note = "an attribute"
+        self.tied = self.mix
+        self.scale = torch.tensor([1.0, 2.0, 0.5, 1.5, 1.0, 3.0])
+
+    def forward(self, image, tokens):
+        y = self.conv(image)
+        x = self.norm(y)
+        x += y
+        x = nn.functional.adaptive_avg_pool2d(nn.functional.max_pool2d(x.relu_(), 2), 1).flatten(1)
+        t = self.embed(tokens) + self.places
+        heads = [self.attention[key](t).view(-1, 5, 2, 4).transpose(1, 2) for key in ("query", "key", "value")]
+        z = nn.functional.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(-1, 5, 8)
+        z = nn.functional.gelu(self.after(t + z)).masked_fill(t > 1.0, float("-inf")).amax(1).clamp(min=-2.0)
+        x = self.head(torch.cat([x, z], 1)) * self.scale
+        return nn.functional.linear(x, self.mix), torch.tanh(x) @ self.tied.t()
+
+
 def plain(path):
     """Writes the archive anew without lines of Python and without the inputs it was exported with."""
     with zipfile.ZipFile(path) as archive:
         members = [(info, archive.read(info)) for info in archive.infolist()]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for info, data in members:
-            if "/sample_inputs/" in info.filename:
+            if "/sample_inputs/" in info.filename or info.filename == "serialized_example_inputs.pt":
                 continue
-            if info.filename.endswith("/models/model.json"):
+            if info.filename.endswith(("/models/model.json", "serialized_exported_program.json")):
                 program = json.loads(data)
                 for node in program["graph_module"]["graph"]["nodes"]:
-                    node["metadata"].pop("stack_trace", None)
+                    for key in ("stack_trace", "from_node"):
+                        node["metadata"].pop(key, None)
                 data = json.dumps(program).encode()
             archive.writestr(zipfile.ZipInfo(info.filename, (1980, 1, 1, 0, 0, 0)), data)
 
 
-def write(name, model, inputs, batch=True, decomposed=False):
+def write(name, model, inputs, batch=True, decomposed=False, most=None):
     model.eval()
     with torch.no_grad():
         for key, value in model.state_dict().items():
             if value.is_floating_point():
                 noise = torch.rand_like(value) if key.endswith(("running_var", "scale")) else torch.randn_like(value) * 0.5
                 value.copy_(noise + 0.5 if key.endswith("running_var") else noise)
-    rows = torch.export.Dim("batch")
+    rows = torch.export.Dim("batch", max=most)
     shapes = {key: {0: rows} for key in inputs} if batch else None
     program = torch.export.export(model, tuple(inputs.values()), dynamic_shapes=shapes)
     program = program.run_decompositions() if decomposed else program
@@ -139,6 +174,12 @@ def main():
     torch.manual_seed(5)
     torch.set_num_threads(1)
     FIXTURES.mkdir(parents=True, exist_ok=True)
+    version = ".".join(torch.__version__.split(".")[:2])
+    tokens = torch.randint(0, 10, (2, 5))
+    write(f"exported-{version}", Versions(), {"image": torch.randn(2, 2, 6, 5), "tokens": tokens}, most=1024)
+    if version != "2.13":
+        return
+    torch.manual_seed(5)
     image = torch.randn(2, 1, 9, 8)
     write("convolutions", Convolutions(), {"image": image})
     write("convolutions-core", Convolutions(), {"image": image}, decomposed=True)

@@ -23,7 +23,6 @@ mod networks;
 mod onnx_tests;
 mod packages;
 mod peers;
-mod pickle;
 mod sanitize;
 mod test;
 mod torchvision;

@@ -18,7 +18,7 @@ use crate::peers::{self, call};
 use crate::torchvision::{Distance, Reference, Verdict, distances, in_a_cell, run_on, verdict};
 
 /// Raised when the writing script changes, so that old files are made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Some of each kind; any of [`attr_networks::NAMES`] can be asked for by name.
 const NETWORKS: [&str; 16] = [
@@ -103,7 +103,11 @@ fn answer(name: &str, folder: &Path) -> Result<Answer, Box<dyn Error>> {
     let Reference { input, weights, .. } = &reference;
     let &[_, _, height, width] = input.shape() else { return Err("expected pictures".into()) };
     let options = Options { size: Some([height, width]) };
-    let graph = build_with(name, &Weights::read(folder.join("weights.safetensors"))?, &options)?;
+    let stored = Weights::read(folder.join("weights.safetensors"))?;
+    if stored != Weights::read(folder.join("weights.pth"))? {
+        return Err("the two files of weights differ".into());
+    }
+    let graph = build_with(name, &stored, &options)?;
     let theirs: BTreeMap<String, f64> = serde_json::from_slice(&fs::read(folder.join("modules.json"))?)?;
     let first = |array: &ArrayD<f64>| array.slice_axis(Axis(0), Slice::from(..1)).to_owned();
     let single = run_on(graph.clone(), Precision::F32, input, weights)?;

@@ -1,15 +1,14 @@
 //! Readers of the weights, labels and digits that the cached packages carry.
 //!
-//! Two of the files are pickles, read by [`pickle`](crate::pickle).
+//! Two of the files are pickles, read by `attr-checkpoint`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use attr_checkpoint::{Element, Tensor, Tensors};
 use ndarray::{Array1, ArrayD, Ix1};
-
-use crate::pickle::{Element, Pickle, Read, Storage, Tensor, Value, floats};
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
@@ -68,29 +67,22 @@ pub(crate) struct Digit {
 ///
 /// Kernels are `[out, in, height, width]`. The counters of seen batches are left out.
 pub(crate) fn efficientnet(path: &Path) -> Result<BTreeMap<String, ArrayD<f32>>> {
-    read(path, torch_checkpoint)
+    let tensors = checkpoint(path)?;
+    let floats = tensors.iter().filter(|(_, tensor)| tensor.element() == Element::F32);
+    Ok(floats.filter_map(|(name, tensor)| Some((name.clone(), array(tensor)?))).collect())
 }
 
 /// The kernels (`[height, width, in, out]`) and biases (`[out]`) of SqueezeNet 1.1, in the order of
 /// [`SQUEEZENET_LAYERS`].
 pub(crate) fn squeezenet(path: &Path) -> Result<Vec<(ArrayD<f32>, Array1<f32>)>> {
-    read(path, |bytes| {
-        let Value::Dict(layers) = Pickle::new(bytes).load()? else {
-            return Err("expected a dictionary of layers, found something else".into());
-        };
-        let mut layers: HashMap<&str, Value> =
-            layers.into_iter().filter_map(|(key, value)| Some((key.text()?, value))).collect();
-        SQUEEZENET_LAYERS
-            .iter()
-            .map(|&name| {
-                match layers.remove(name) {
-                    Some(Value::List(pair)) => kernel_and_bias(pair),
-                    _ => None,
-                }
-                .ok_or_else(|| format!("layer \"{name}\": expected a kernel and a bias that fit, found none"))
-            })
-            .collect()
-    })
+    let tensors = checkpoint(path)?;
+    let layer = |&name: &&str| {
+        kernel_and_bias(&tensors, name).ok_or_else(|| Error::Content {
+            path: path.into(),
+            reason: format!("layer \"{name}\": expected a kernel and a bias that fit, found none"),
+        })
+    };
+    SQUEEZENET_LAYERS.iter().map(layer).collect()
 }
 
 /// The names of the 1,000 classes of ImageNet-1k, each the first of its synonyms.
@@ -139,69 +131,27 @@ pub(crate) fn digits(folder: &Path) -> Result<Vec<Digit>> {
     Ok(digits)
 }
 
-fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Read<T>) -> Result<T> {
+fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> std::result::Result<T, String>) -> Result<T> {
     let bytes = fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
     parse(&bytes).map_err(|reason| Error::Content { path: path.into(), reason })
 }
 
-fn kernel_and_bias(pair: Vec<Value>) -> Option<(ArrayD<f32>, Array1<f32>)> {
-    let [Value::Array(Some(kernel)), Value::Array(Some(bias))] = <[Value; 2]>::try_from(pair).ok()? else {
-        return None;
-    };
-    let bias = bias.into_dimensionality::<Ix1>().ok()?;
+fn checkpoint(path: &Path) -> Result<Tensors> {
+    let reason =
+        |error: attr_checkpoint::Error| Error::Content { path: path.into(), reason: error.to_string() };
+    attr_checkpoint::read(path).map_err(reason)
+}
+
+fn kernel_and_bias(tensors: &Tensors, layer: &str) -> Option<(ArrayD<f32>, Array1<f32>)> {
+    let [kernel, bias] = [0, 1].map(|place| array(tensors.get(&format!("{layer}.{place}"))?));
+    let (kernel, bias) = (kernel?, bias?.into_dimensionality::<Ix1>().ok()?);
     (kernel.ndim() == 4 && kernel.shape()[3] == bias.len()).then_some((kernel, bias))
 }
 
-/// PyTorch's format before it became a zip: five pickles (a magic number, a version, the machine's
-/// sizes, the state, the keys of its storages), then for each key a count and the raw numbers.
-fn torch_checkpoint(bytes: &[u8]) -> Read<BTreeMap<String, ArrayD<f32>>> {
-    let mut pickle = Pickle::new(bytes);
-    for (what, expected) in [("magic number", 0x1950_a86a_20f9_469c_fc6c), ("version", 1001)] {
-        if pickle.load()?.int() != Some(expected) {
-            return Err(format!("expected the {what} {expected} of a PyTorch checkpoint, found another"));
-        }
-    }
-    let little_endian = |(key, value): &(Value, Value)| {
-        key.text() == Some("little_endian") && matches!(value, Value::Bool(true))
-    };
-    if !matches!(pickle.load()?, Value::Dict(machine) if machine.iter().any(little_endian)) {
-        return Err("expected little-endian numbers, found others".into());
-    }
-    let (Value::Dict(state), Value::List(keys)) = (pickle.load()?, pickle.load()?) else {
-        return Err("expected a dictionary of tensors and a list of storages, found something else".into());
-    };
-    let mut tensors: HashMap<&str, Vec<(&str, Tensor)>> = HashMap::new();
-    for (name, value) in state {
-        let (Some(name), Value::Tensor(tensor)) = (name.text(), value) else {
-            return Err("expected only named tensors in the state, found something else".into());
-        };
-        tensors.entry(tensor.storage.key).or_default().push((name, tensor));
-    }
-    let mut parameters = BTreeMap::new();
-    for key in &keys {
-        let owners = key.text().and_then(|key| tensors.remove(key)).unwrap_or_default();
-        let Some((first, tensor)) = owners.first() else {
-            return Err("expected a tensor for each storage, found none for one".into());
-        };
-        let Storage { element, count, .. } = tensor.storage;
-        if pickle.take::<8>()? != (count as u64).to_le_bytes() {
-            return Err(format!(
-                "tensor \"{first}\": expected a storage of {count} numbers, found another size"
-            ));
-        }
-        let numbers = pickle.bytes(count.checked_mul(element.size()).ok_or("a size overflows")?)?;
-        if element == Element::F32 {
-            let numbers = floats(numbers).expect("BUG: a number cut in two");
-            for (name, tensor) in &owners {
-                let array = tensor.read(&numbers).ok_or_else(|| {
-                    format!("tensor \"{name}\": expected a part of its storage, found another")
-                })?;
-                parameters.insert((*name).to_string(), array);
-            }
-        }
-    }
-    match (tensors.is_empty(), pickle.rest.len()) {
-        (true, 0) => Ok(parameters),
-        (_, extra) => Err(format!("expected every tensor and nothing else, found {extra} bytes at the end")),
-    }
+fn array(tensor: &Tensor) -> Option<ArrayD<f32>> {
+    let bytes = tensor.to_bytes();
+    let (numbers, rest) = bytes.as_chunks::<4>();
+    let numbers = numbers.iter().map(|&number| f32::from_le_bytes(number)).collect();
+    let whole = tensor.element() == Element::F32 && rest.is_empty();
+    ArrayD::from_shape_vec(tensor.shape(), numbers).ok().filter(|_| whole)
 }

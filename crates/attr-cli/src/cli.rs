@@ -37,8 +37,8 @@ pub(crate) enum Command {
 /// Which model, and on what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArgs {
-    /// The model: an ONNX file, TorchScript, TensorFlow's (a SavedModel's folder or a frozen graph, .pb), or weights
-    /// with torchvision's names (.safetensors) with --network
+    /// The model: an ONNX file, an exported program (.pt2), TorchScript, TensorFlow's (a SavedModel's folder or a frozen
+    /// graph, .pb), or weights with torchvision's names (.safetensors, .pth) with --network
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
     /// The lengths behind the batch of an input whose file leaves them open, as x=3x224x224: TorchScript

@@ -13,10 +13,8 @@ pub(crate) enum Format {
     TorchScript,
     /// What `torch.export.save` writes.
     Exported,
-    /// What `torch.save` writes: weights, and no network that could be run without Python.
+    /// Weights by name, and no network: in the safetensors format, or as `torch.save` writes them.
     Weights,
-    /// Weights by name in the safetensors format.
-    SafeTensors,
     /// Another zip archive.
     Zip,
 }
@@ -27,9 +25,9 @@ impl Format {
             let ends_with =
                 |wanted: &str| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(wanted));
             return match protobuf(bytes) {
-                _ if is_safetensors(bytes) => Format::SafeTensors,
+                _ if is_safetensors(bytes) || bytes.starts_with(OLDER_CHECKPOINT) => Format::Weights,
                 Some(known) => known,
-                None if ends_with("safetensors") => Format::SafeTensors,
+                None if ends_with("safetensors") => Format::Weights,
                 None if ends_with("pb") => Format::TensorFlow,
                 None => Format::Onnx,
             };
@@ -45,6 +43,9 @@ impl Format {
         }
     }
 }
+
+/// What `torch.save` wrote before PyTorch 1.6 begins with a pickle of a certain number.
+const OLDER_CHECKPOINT: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 /// Whether these begin as a safetensors file: with the length of a header below 4 GiB, and a JSON object.
 fn is_safetensors(bytes: &[u8]) -> bool {
@@ -195,11 +196,13 @@ mod tests {
     #[test]
     fn weights_are_known_by_their_header() {
         let file = b"\x02\0\0\0\0\0\0\0{}".as_slice();
-        assert_eq!(of(file), Format::SafeTensors);
+        assert_eq!(of(file), Format::Weights);
         // By the ending where the content says nothing.
         let named = |name: &str| Format::of(Path::new(name), &file[..7]);
-        assert_eq!(named("net.safetensors"), Format::SafeTensors);
+        assert_eq!(named("net.safetensors"), Format::Weights);
         assert_eq!(named("net.onnx"), Format::Onnx);
+        let older = [OLDER_CHECKPOINT, b"\x80\x02M\xe9\x03."].concat();
+        assert_eq!(of(&older), Format::Weights);
     }
 
     #[test]

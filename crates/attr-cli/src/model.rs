@@ -56,7 +56,7 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
     backend::set_up(&args.device)?;
     let shapes = args.shapes.iter().map(|text| parse_shape(text)).collect::<Result<Shapes>>()?;
     let no_weights = || {
-        let expected = "a safetensors file of weights";
+        let expected = "a file of weights, safetensors or a checkpoint of torch.save";
         Error::usage(format!("network: expected {expected}, found {}", path.display()))
     };
     if path.is_dir() {
@@ -64,7 +64,7 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
     }
     let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
     let format = Format::of(path, &bytes);
-    if args.network.is_some() && format != Format::SafeTensors {
+    if args.network.is_some() && format != Format::Weights {
         return Err(no_weights());
     }
     if format == Format::TensorFlow {
@@ -83,21 +83,20 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
     if let Some((flag, _, expected)) = only.iter().find(|(_, given, _)| *given) {
         return Err(Error::usage(format!("{flag}: expected {expected}, found {}", path.display())));
     }
-    if format == Format::SafeTensors {
+    if format == Format::Weights {
         let face = network(args, bytes, shapes)?;
         return Ok(Model { path: path.clone(), sha256, face, names: BTreeMap::new() });
     }
     drop(bytes);
     let refuse = |what: &str| {
         let expected = "an ONNX file, an archive of torch.export.save, TorchScript as torch.jit.trace(..).save(..) \
-                        writes it, TensorFlow's SavedModel or frozen graph, or weights as a safetensors file";
+                        writes it, TensorFlow's SavedModel or frozen graph, or weights (safetensors, torch.save)";
         Err(Error::file(path, format!("expected {expected}, found {what}")))
     };
     let face = match format {
         Format::Onnx | Format::Exported => layers(path, format, shapes, tokens, args)?,
         Format::TorchScript => torch_script(path, shapes, &args.device)?,
-        Format::TensorFlow | Format::SafeTensors => unreachable!("BUG: these are opened elsewhere"),
-        Format::Weights => return refuse("a file of torch.save, which holds weights and no network"),
+        Format::TensorFlow | Format::Weights => unreachable!("BUG: these are opened elsewhere"),
         Format::Zip => return refuse("a zip archive that PyTorch did not write, or a broken one"),
     };
     Ok(Model { path: path.clone(), sha256, face, names: BTreeMap::new() })
@@ -169,7 +168,7 @@ fn network(args: &ModelArgs, bytes: Vec<u8>, shapes: Shapes) -> Result<Box<dyn E
     let path = &args.model;
     let Some(name) = &args.network else {
         return Err(Error::usage(format!(
-            "{}: a safetensors file holds weights and no network: expected --network with one of {}",
+            "{}: the file holds weights and no network: expected --network with one of {}",
             path.display(),
             attr_networks::NAMES.join(", ")
         )));
@@ -183,9 +182,8 @@ fn network(args: &ModelArgs, bytes: Vec<u8>, shapes: Shapes) -> Result<Box<dyn E
         }
     };
     let options = attr_networks::Options { size };
-    let read = attr_networks::Weights::decode(&bytes);
-    drop(bytes);
-    let graph = read.and_then(|weights| attr_networks::build_with(name, &weights, &options));
+    let graph = attr_networks::Weights::decode(bytes)
+        .and_then(|weights| attr_networks::build_with(name, &weights, &options));
     backend::compile(graph.map_err(|error| from_networks(path, error))?, &args.device).at(path.display())
 }
 

@@ -142,10 +142,11 @@ fn files_of_pytorch() {
     check(
         &bench,
         "layers --model weights.pth",
-        1,
-        "weights.pth: expected an ONNX file, an archive of torch.export.save, TorchScript as",
+        2,
+        "weights.pth: the file holds weights and no network: expected --network",
     );
-    check(&bench, "layers --model weights.pth", 1, "torch.save, which holds weights and no network");
+    let expected = "cut.pt: expected an ONNX file, an archive of torch.export.save, TorchScript as";
+    check(&bench, "layers --model cut.pt", 1, expected);
     check(&bench, "layers --model cut.pt", 1, "or a broken one");
     if cfg!(not(feature = "torch")) {
         for words in ["layers --model pictures.pt", "layers --model model.onnx --backend torch"] {

@@ -62,6 +62,8 @@ fn what_is_missing_or_wrong_is_said() {
     let whole = std::fs::read(bench.path("net.safetensors")).unwrap();
     bench.write("cut.safetensors", &whole[..whole.len() / 2]);
     bench.write("text.safetensors", "these are no weights");
+    bench.write("weights.pth", include_bytes!("../../attr-checkpoint/tests/fixtures/legacy.pth"));
+    bench.write("module.pth", include_bytes!("../../attr-checkpoint/tests/fixtures/module.pth"));
     for (words, code, part) in [
         (
             "--model net.safetensors",
@@ -99,20 +101,26 @@ fn what_is_missing_or_wrong_is_said() {
         (
             "--model cut.safetensors --network squeezenet1_1",
             1,
-            "cut.safetensors: not a readable safetensors file",
+            "cut.safetensors: not a readable file of weights",
         ),
         (
             "--model text.safetensors --network squeezenet1_1",
             1,
-            "text.safetensors: not a readable safetensors file",
+            "text.safetensors: not a readable file of weights",
         ),
+        (
+            "--model weights.pth --network resnet18",
+            1,
+            "weights.pth: these are not the weights of resnet18: missing",
+        ),
+        ("--model module.pth --network resnet18", 1, "found torch.nn.modules.container.Sequential"),
         ("--model none.safetensors --network squeezenet1_1", 1, "none.safetensors"),
         (
             "--model model.onnx --network squeezenet1_1",
             2,
-            "network: expected a safetensors file of weights, found model.onnx",
+            "network: expected a file of weights, safetensors or a checkpoint of torch.save, found model.onnx",
         ),
-        ("--model . --network squeezenet1_1", 2, "network: expected a safetensors file of weights, found ."),
+        ("--model . --network squeezenet1_1", 2, "network: expected a file of weights"),
     ] {
         let said = bench.attr(&format!("layers {words}"));
         assert_eq!(said.code, code, "attr layers {words}\n{}{}", said.out, said.err);

@@ -28,8 +28,8 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
-    /// A file that is no safetensors file, or a broken one, or has numbers of another kind in it.
-    #[error("not a readable safetensors file of weights: {0}")]
+    /// A file that is neither a safetensors file nor a checkpoint, or a broken one, or has numbers of another kind in it.
+    #[error("not a readable file of weights: {0}")]
     Format(String),
     /// The network does not take an input of that size.
     #[error("input: expected {expected}, found {height}x{width}", height = .found[0], width = .found[1])]

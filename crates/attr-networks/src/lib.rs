@@ -1,5 +1,5 @@
-//! torchvision's networks as layer graphs, for those who have weights and no file of the network: a safetensors file with
-//! torchvision's names, or a `tch` `VarStore` (`attr_torch::variables`).
+//! torchvision's networks as layer graphs, for those who have weights and no file of the network: a safetensors file or a
+//! checkpoint of `torch.save` (`.pth`) with torchvision's names, or a `tch` `VarStore` (`attr_torch::variables`).
 //!
 //! ```
 //! use attr_networks::{Weights, build, weight_shapes};

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use attr_checkpoint::{Element, Tensors};
 use attr_core::Param;
+use bytes::Bytes;
 use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors};
 
 use crate::{Error, Result};
 
@@ -15,6 +17,9 @@ const COUNTERS: &str = "num_batches_tracked";
 
 /// Further classifiers, which are there for training alone.
 const AUXILIARY: [&str; 4] = ["aux1.", "aux2.", "aux_classifier.", "AuxLogits."];
+
+/// What those who train call a network's state among what else they save.
+const STATES: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
 
 /// The weights of a network, each by the path of its module and the name that it has there: `layer4.1.conv2.weight`.
 ///
@@ -40,7 +45,7 @@ impl Weights {
         Self { arrays: named.filter(|(name, _)| counts(name)).collect() }
     }
 
-    /// Reads a safetensors file.
+    /// Reads a safetensors file, or a checkpoint as `torch.save` writes it (`.pth`).
     ///
     /// # Errors
     ///
@@ -48,22 +53,35 @@ impl Weights {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-        Self::decode(&bytes)
+        Self::decode(bytes)
     }
 
-    /// The weights in the bytes of a safetensors file, of types F16, BF16, F32 and F64.
+    /// The weights in the bytes of a safetensors file or of a checkpoint, of types F16, BF16, F32 and F64.
     ///
-    /// What is allocated is the arrays, two bytes for each of the file at most, and what the file's own reader takes for
-    /// its header.
+    /// Of a checkpoint of a training those below `state_dict`, `model_state_dict` or `model` are taken; `module.`, which
+    /// parallel training puts before all names, is left out. What is allocated is the arrays, two bytes for each of the
+    /// file at most, and what the file's own reader takes for its header.
     ///
     /// # Errors
     ///
-    /// [`Error::Format`] where lengths contradict one another or the file, or where a weight has numbers of another type.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let file = SafeTensors::deserialize(bytes).map_err(|error| Error::Format(error.to_string()))?;
+    /// [`Error::Format`] where lengths contradict one another or the file, where a checkpoint holds more than tensors and
+    /// plain data, or where a weight has numbers of another type.
+    pub fn decode(bytes: impl Into<Bytes>) -> Result<Self> {
+        let bytes = bytes.into();
+        // A zip archive, or a pickle.
+        let tensors = match bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80") {
+            true => attr_checkpoint::decode(&bytes).map_err(|error| Error::Format(error.to_string()))?,
+            false => safetensors(&bytes)?,
+        };
         let mut arrays = BTreeMap::new();
-        for (name, view) in file.iter().filter(|(name, _)| counts(name)) {
-            let array = array(&view).map_err(|reason| Error::Format(format!("{name}: {reason}")))?;
+        // Views of a checkpoint may repeat numbers, but no more than the file has.
+        let mut left = bytes.len();
+        for (name, tensor) in own(&tensors).filter(|(name, _)| counts(name)) {
+            let broken = |reason: String| Error::Format(format!("{name}: {reason}"));
+            let size = tensor.shape().iter().product::<usize>() * tensor.element().size();
+            let enough = left.checked_sub(size);
+            left = enough.ok_or_else(|| broken("the weights are more than the whole file has".into()))?;
+            let array = array(tensor.element(), tensor.shape(), &tensor.to_bytes()).map_err(broken)?;
             arrays.insert(name.to_string(), array);
         }
         Ok(Self { arrays })
@@ -86,14 +104,49 @@ fn counts(name: &str) -> bool {
     !is_counter && !AUXILIARY.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn array(view: &TensorView<'_>) -> std::result::Result<Param, String> {
-    let (dims, bytes) = (view.shape(), view.data());
-    match view.dtype() {
-        Dtype::F64 => numbers(dims, bytes, f64::from_le_bytes).map(Param::from),
-        Dtype::F32 => numbers(dims, bytes, f32::from_le_bytes).map(Param::from),
-        Dtype::F16 => numbers(dims, bytes, |b| f16::from_le_bytes(b).to_f32()).map(Param::from),
-        Dtype::BF16 => numbers(dims, bytes, |b| bf16::from_le_bytes(b).to_f32()).map(Param::from),
-        other => Err(format!("expected numbers of type F16, BF16, F32 or F64, found {other:?}")),
+/// The network's own tensors among all, by their names in the network.
+fn own(tensors: &Tensors) -> impl Iterator<Item = (&str, &attr_checkpoint::Tensor)> {
+    let below = |prefix: &&str| tensors.keys().any(|name| name.starts_with(*prefix));
+    let state = STATES.into_iter().find(below).unwrap_or_default();
+    let all = tensors.iter().filter_map(move |(name, tensor)| Some((name.strip_prefix(state)?, tensor)));
+    let parallel = all.clone().all(|(name, _)| name.starts_with("module."));
+    all.map(move |(name, tensor)| match name.strip_prefix("module.") {
+        Some(inner) if parallel => (inner, tensor),
+        _ => (name, tensor),
+    })
+}
+
+fn safetensors(bytes: &Bytes) -> Result<Tensors> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| Error::Format(error.to_string()))?;
+    let mut tensors = Tensors::new();
+    for (name, view) in file.iter() {
+        let broken = |reason: String| Error::Format(format!("{name}: {reason}"));
+        let element = match view.dtype() {
+            Dtype::F64 => Element::F64,
+            Dtype::F32 => Element::F32,
+            Dtype::F16 => Element::F16,
+            Dtype::BF16 => Element::BF16,
+            _ if !counts(name) => continue,
+            other => return Err(broken(expected(other))),
+        };
+        let tensor =
+            attr_checkpoint::Tensor::row_major(element, view.shape().into(), bytes.slice_ref(view.data()));
+        tensors.insert(name.to_string(), tensor.map_err(broken)?);
+    }
+    Ok(tensors)
+}
+
+fn expected(found: impl std::fmt::Debug) -> String {
+    format!("expected numbers of type F16, BF16, F32 or F64, found {found:?}")
+}
+
+fn array(element: Element, dims: &[usize], bytes: &[u8]) -> std::result::Result<Param, String> {
+    match element {
+        Element::F64 => numbers(dims, bytes, f64::from_le_bytes).map(Param::from),
+        Element::F32 => numbers(dims, bytes, f32::from_le_bytes).map(Param::from),
+        Element::F16 => numbers(dims, bytes, |b| f16::from_le_bytes(b).to_f32()).map(Param::from),
+        Element::BF16 => numbers(dims, bytes, |b| bf16::from_le_bytes(b).to_f32()).map(Param::from),
+        other => Err(expected(other)),
     }
 }
 

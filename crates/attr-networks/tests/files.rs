@@ -1,4 +1,4 @@
-//! Weights out of safetensors files, sound and broken.
+//! Weights out of safetensors files and checkpoints, sound and broken.
 
 use attr_core::Param;
 use attr_networks::{Error, Weights};
@@ -28,7 +28,7 @@ fn sound() -> Vec<u8> {
 
 #[test]
 fn numbers_of_each_type() {
-    let weights = Weights::decode(&sound()).unwrap();
+    let weights = Weights::decode(sound()).unwrap();
     assert_eq!(
         weights.names().collect::<Vec<_>>(),
         ["a.weight", "b.weight", "c.weight", "d.weight", "e.weight"]
@@ -47,8 +47,22 @@ fn numbers_of_each_type() {
 #[test]
 fn numbers_of_another_type_are_refused_by_name() {
     let bytes = file(r#"{"a.weight":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}}"#, &[1, 2]);
-    let error = Weights::decode(&bytes).unwrap_err().to_string();
+    let error = Weights::decode(bytes).unwrap_err().to_string();
     assert!(error.ends_with("a.weight: expected numbers of type F16, BF16, F32 or F64, found I8"), "{error}");
+}
+
+/// Of a training: the network's own state is taken, and counters of batches are left out.
+#[test]
+fn a_checkpoint_of_pytorch() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../attr-checkpoint/tests/fixtures");
+    for name in ["zip.pth", "legacy.pth"] {
+        let weights = Weights::read(format!("{fixtures}/{name}")).unwrap();
+        let names: Vec<_> = weights.names().collect();
+        assert_eq!(names, ["0.weight", "1.bias", "1.running_mean", "1.running_var", "1.weight"], "{name}");
+        assert_eq!(weights.get("0.weight").unwrap().dims(), [2, 1, 3, 3]);
+    }
+    let error = Weights::read(format!("{fixtures}/module.pth")).unwrap_err().to_string();
+    assert!(error.contains("found torch.nn.modules.container.Sequential"), "{error}");
 }
 
 #[test]
@@ -62,10 +76,10 @@ fn a_file_that_is_not_there_is_named() {
 fn a_file_that_ends_early_is_an_error() {
     let sound = sound();
     for len in 0..sound.len() {
-        let read = Weights::decode(&sound[..len]);
+        let read = Weights::decode(sound[..len].to_vec());
         assert!(matches!(read, Err(Error::Format(_))), "{len} bytes: {read:?}");
     }
-    assert!(Weights::decode(&[sound, vec![0]].concat()).is_err());
+    assert!(Weights::decode([sound, vec![0]].concat()).is_err());
 }
 
 #[test]
@@ -90,12 +104,12 @@ fn headers_that_contradict_themselves_are_errors() {
         ("[]", 0),
         ("", 0),
     ] {
-        let read = Weights::decode(&file(header, &vec![0; numbers]));
+        let read = Weights::decode(file(header, &vec![0; numbers]));
         assert!(matches!(read, Err(Error::Format(_))), "{header}: {read:?}");
     }
     // A header that would be longer than memory.
     for len in [u64::MAX, 1 << 62, 1 << 40] {
-        assert!(Weights::decode(&[&len.to_le_bytes()[..], b"{}"].concat()).is_err(), "{len}");
+        assert!(Weights::decode([&len.to_le_bytes()[..], b"{}"].concat()).is_err(), "{len}");
     }
 }
 
@@ -108,10 +122,11 @@ fn changed_files_are_read_or_refused() {
         for byte in [0, b'0', b'9', b'"', b'}', b'[', 0x80, 0xff] {
             let mut bytes = sound.clone();
             bytes[at] = byte;
-            match Weights::decode(&bytes) {
+            let len = bytes.len();
+            match Weights::decode(bytes) {
                 Ok(weights) => {
                     let numbers = weights.names().map(|name| weights.get(name).unwrap().len()).sum::<usize>();
-                    assert!(numbers * 2 <= bytes.len(), "byte {at} as {byte}");
+                    assert!(numbers * 2 <= len, "byte {at} as {byte}");
                     read += 1;
                 }
                 Err(error) => {

@@ -259,7 +259,7 @@ impl<'t, 'a> Call<'t, 'a> {
     /// ONNX's kind of a value's numbers.
     pub(crate) fn kind(&self, value: &str) -> Done<i32> {
         let dtype = self.t.meta(value)?.dtype;
-        kind(dtype).map_or_else(|| unsupported(format!("of type number {dtype}")), |(kind, _)| Ok(kind))
+        kind(dtype).map_or_else(|| unsupported(format!("of type number {dtype}")), Ok)
     }
 
     /// The name of the operator's first value.

@@ -52,6 +52,16 @@ pub enum Error {
     Graph(#[from] attr_onnx::Error),
 }
 
+impl From<attr_checkpoint::Error> for Error {
+    fn from(error: attr_checkpoint::Error) -> Self {
+        match error {
+            attr_checkpoint::Error::Tensor { name, reason } => Error::Tensor { name, reason },
+            attr_checkpoint::Error::Format(reason) => Error::Format(reason),
+            other => Error::Format(other.to_string()),
+        }
+    }
+}
+
 fn listed(operators: &[(String, Vec<String>)]) -> String {
     let one = |(operator, layers): &(String, Vec<String>)| {
         let names: Vec<_> = layers.iter().map(|name| format!("{name:?}")).collect();

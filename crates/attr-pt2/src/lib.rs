@@ -18,31 +18,34 @@
 //! The first axis of the first input is the batch: of any length where it was exported as one, else of the length that it
 //! was exported with, and any other in practice. Each operator becomes those of ONNX that PyTorch's exporter writes for
 //! it, in memory, which `attr-onnx` then reads: what is recognised there as one layer is so here. Nothing in an archive is
-//! run: the program is JSON, and the numbers are read as they lie there. What there is no exact word for is an error that
-//! names every such operator ([`Error::Operators`]). Archives are those of schema version 8, as PyTorch 2.13 writes them;
-//! others are an error that says so.
+//! run: the program is JSON, and the numbers are read as they lie there, where they are pickled by the restricted reader of
+//! `attr-checkpoint`. What there is no exact word for is an error that
+//! names every such operator ([`Error::Operators`]). Archives are those of schema versions 7 and 8, as PyTorch 2.5 to
+//! 2.13 write them, in each of their layouts; others are an error that says so.
 
 #![forbid(unsafe_code)]
 
-mod archive;
 mod aten;
 mod call;
 mod error;
+mod layout;
 mod names;
 mod schema;
 mod size;
 mod translate;
 mod weights;
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
+use attr_checkpoint::Archive;
 use attr_core::Graph;
 use attr_onnx::Options;
 use prost::bytes::Bytes;
 
 pub use error::{Error, Result};
 
-use crate::archive::Archive;
+use crate::layout::Layout;
 use crate::schema::Program;
 use crate::weights::Weights;
 
@@ -71,22 +74,16 @@ pub fn decode(bytes: Bytes) -> Result<Graph> {
 /// As [`decode`], with options.
 pub fn decode_with(bytes: Bytes, options: &Options) -> Result<Graph> {
     let archive = Archive::open(&bytes)?;
-    if archive.find(OLDER).is_some() {
-        let found = "an older layout, with the weights pickled".into();
-        return Err(Error::Version { expected: "an archive as PyTorch 2.13 writes it", found });
-    }
-    let program: Program = archive.json(archive.only("models/", ".json")?)?;
+    let (layout, name) = Layout::of(&archive)?;
+    let program: Program = layout::json(&archive, name)?;
     let version = &program.schema_version;
-    if version.major != SCHEMA {
+    if !SCHEMAS.contains(&version.major) {
         let found = format!("{}.{}", version.major, version.minor);
-        return Err(Error::Version { expected: "schema version 8 of torch.export", found });
+        return Err(Error::Version { expected: "schema version 7 or 8 of torch.export", found });
     }
-    let model = translate::translate(&program, &Weights::new(&archive)?)?;
-    Ok(attr_onnx::from_model(model, archive.len, options)?)
+    let model = translate::translate(&program, &Weights::new(&archive, layout)?)?;
+    Ok(attr_onnx::from_model(model, archive.size(), options)?)
 }
 
-/// What archives of older versions of PyTorch hold.
-const OLDER: &str = "serialized_exported_program.json";
-
-/// The version of the program's format that is known.
-const SCHEMA: u32 = 8;
+/// The versions of the program's format that are known: that of PyTorch 2.5, and that since 2.6.
+const SCHEMAS: RangeInclusive<u32> = 7..=8;

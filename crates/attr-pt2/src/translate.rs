@@ -185,7 +185,7 @@ impl<'a> Translator<'a> {
     fn value_info(&self, name: &str) -> Result<ValueInfoProto> {
         let meta = self.meta(name)?;
         let broken = |reason: String| Error::Tensor { name: name.into(), reason };
-        let (elem_type, _) =
+        let elem_type =
             kind(meta.dtype).ok_or_else(|| broken(format!("type number {} is not known", meta.dtype)))?;
         let dims = self.sizes(meta).ok_or_else(|| {
             broken(

@@ -1,118 +1,121 @@
 //! The numbers of parameters, buffers and constants.
 
-use attr_onnx::proto::TensorProto;
-use prost::bytes::Bytes;
+use std::cell::Cell;
 
-use crate::archive::Archive;
-use crate::schema::{TensorMeta, WeightsConfig};
+use attr_checkpoint::{Archive, Element, Tensor, Tensors};
+use attr_onnx::proto::TensorProto;
+
+use crate::layout::{self, Layout};
+use crate::schema::{SymInt, TensorMeta, WeightsConfig};
 use crate::size::Size;
 use crate::{Error, Result};
 
-/// PyTorch's kinds of numbers, by their numbers in the schema.
-const KINDS: [(u32, i32, usize); 9] = [
-    (1, TensorProto::UINT8, 1),
-    (4, TensorProto::INT32, 4),
-    (5, TensorProto::INT64, 8),
-    (6, TensorProto::FLOAT16, 2),
-    (7, TensorProto::FLOAT, 4),
-    (8, TensorProto::DOUBLE, 8),
-    (12, TensorProto::BOOL, 1),
-    (13, TensorProto::BFLOAT16, 2),
-    (2, 3, 1),
+/// Kinds of numbers: by their numbers in the schema, as they lie in a file, and ONNX's.
+const KINDS: [(u32, Element, i32); 9] = [
+    (1, Element::U8, TensorProto::UINT8),
+    (2, Element::I8, TensorProto::INT8),
+    (4, Element::I32, TensorProto::INT32),
+    (5, Element::I64, TensorProto::INT64),
+    (6, Element::F16, TensorProto::FLOAT16),
+    (7, Element::F32, TensorProto::FLOAT),
+    (8, Element::F64, TensorProto::DOUBLE),
+    (12, Element::Bool, TensorProto::BOOL),
+    (13, Element::BF16, TensorProto::BFLOAT16),
 ];
 
-/// ONNX's kind of numbers for PyTorch's, and how many bytes one has.
-pub(crate) fn kind(dtype: u32) -> Option<(i32, usize)> {
-    KINDS.iter().find(|(number, ..)| *number == dtype).map(|&(_, kind, bytes)| (kind, bytes))
+/// ONNX's kind of numbers for PyTorch's.
+pub(crate) fn kind(dtype: u32) -> Option<i32> {
+    KINDS.iter().find(|(number, ..)| *number == dtype).map(|&(.., kind)| kind)
 }
 
-/// What the archive says of the parameters and buffers, and of the constants.
+/// What an archive has of the parameters and buffers, and of the constants.
 pub(crate) struct Weights<'a> {
     archive: &'a Archive,
-    /// A list, and the folder that its members are in.
-    lists: Vec<(WeightsConfig, &'static str)>,
+    lists: Vec<List<'a>>,
+    /// How many bytes may still be copied.
+    left: Cell<usize>,
+}
+
+enum List<'a> {
+    /// What `torch.save` wrote.
+    Saved(Tensors),
+    /// A description of each, and the folder with its numbers.
+    Described(WeightsConfig, &'a str),
 }
 
 impl<'a> Weights<'a> {
-    pub(crate) fn new(archive: &'a Archive) -> Result<Self> {
+    pub(crate) fn new(archive: &'a Archive, layout: Layout) -> Result<Self> {
+        let saved =
+            |name: &str| -> Result<_> { Ok(List::Saved(attr_checkpoint::decode(archive.get(name)?)?)) };
         let mut lists = Vec::new();
-        for folder in ["data/weights/", "data/constants/"] {
-            lists.push((archive.json(archive.only(folder, "_config.json")?)?, folder));
+        match layout {
+            Layout::Plain => {
+                for name in ["serialized_state_dict.pt", "serialized_constants.pt"] {
+                    lists.push(saved(name)?);
+                }
+            }
+            Layout::Folders => {
+                for folder in ["data/weights/", "data/constants/"] {
+                    lists.push(match layout::only(archive, folder, "_config.json") {
+                        Ok(config) => List::Described(layout::json(archive, config)?, folder),
+                        Err(_) => saved(layout::only(archive, folder, ".pt")?)?,
+                    });
+                }
+            }
         }
-        Ok(Weights { archive, lists })
+        Ok(Weights { archive, lists, left: Cell::new(archive.size()) })
     }
 
     /// The numbers of this name, in row-major order.
     pub(crate) fn get(&self, name: &str) -> Result<TensorProto> {
         let broken = |reason: String| Error::Tensor { name: name.into(), reason };
-        let found = self.lists.iter().find_map(|(list, folder)| Some((list.config.get(name)?, *folder)));
-        let Some((entry, folder)) = found else {
-            return Err(broken("the archive has no numbers for it".into()));
+        let tensor = self.lists.iter().find_map(|list| self.find(list, name).transpose()).transpose()?;
+        let tensor = tensor.ok_or_else(|| broken("the archive has no numbers for it".into()))?;
+        let known = KINDS.iter().find(|(_, element, _)| *element == tensor.element());
+        let Some(&(.., data_type)) = known else {
+            return Err(broken(format!("numbers of type {:?} are not known", tensor.element())));
         };
-        if entry.use_pickle {
-            return Err(broken("is pickled, which is not read".into()));
+        if !tensor.is_row_major() {
+            let size = tensor.shape().iter().product::<usize>() * tensor.element().size();
+            let left = self.left.get().checked_sub(size);
+            self.left.set(left.ok_or_else(|| broken("views take more than the whole file has".into()))?);
         }
+        Ok(TensorProto {
+            name: name.into(),
+            dims: tensor.shape().iter().map(|&dim| dim as i64).collect(),
+            data_type,
+            raw_data: Some(tensor.to_bytes()),
+            ..Default::default()
+        })
+    }
+
+    fn find(&self, list: &List<'_>, name: &str) -> Result<Option<Tensor>> {
+        let (config, folder) = match list {
+            List::Saved(tensors) => return Ok(tensors.get(name).cloned()),
+            List::Described(config, folder) => (config, folder),
+        };
+        let Some(entry) = config.config.get(name) else { return Ok(None) };
         let bytes = self.archive.get(&format!("{folder}{}", entry.path_name))?;
-        tensor(name, &entry.tensor_meta, bytes).map_err(broken)
+        let broken = |reason: String| Error::Tensor { name: name.into(), reason };
+        if entry.use_pickle {
+            // A tensor alone.
+            let tensor = attr_checkpoint::decode(bytes)?.remove("");
+            return tensor
+                .map(Some)
+                .ok_or_else(|| broken("expected a pickled tensor, found something else".into()));
+        }
+        described(&entry.tensor_meta, bytes).map(Some).map_err(broken)
     }
 }
 
-fn tensor(name: &str, meta: &TensorMeta, bytes: &Bytes) -> Result<TensorProto, String> {
-    let (data_type, each) =
-        kind(meta.dtype).ok_or_else(|| format!("type number {} is not known", meta.dtype))?;
-    let fixed = |sizes: &[crate::schema::SymInt]| -> Option<Vec<usize>> {
-        sizes.iter().map(|size| usize::try_from(Size::of(size, None)?.fixed()?).ok()).collect()
-    };
-    let (dims, strides) = (fixed(&meta.sizes), fixed(&meta.strides));
-    let (Some(dims), Some(strides)) = (dims, strides) else {
+fn described(meta: &TensorMeta, bytes: &prost::bytes::Bytes) -> Result<Tensor, String> {
+    let known = KINDS.iter().find(|(number, ..)| *number == meta.dtype);
+    let &(_, element, _) = known.ok_or_else(|| format!("type number {} is not known", meta.dtype))?;
+    let fixed = |size: &SymInt| usize::try_from(Size::of(size, None)?.fixed()?).ok();
+    let all = |sizes: &[SymInt]| -> Option<Vec<usize>> { sizes.iter().map(fixed).collect() };
+    let offset = meta.storage_offset.as_ref().map_or(Some(0), fixed);
+    let (Some(shape), Some(strides), Some(offset)) = (all(&meta.sizes), all(&meta.strides), offset) else {
         return Err("expected lengths and strides that are known".into());
     };
-    let offset = meta.storage_offset.as_ref().and_then(|offset| Size::of(offset, None)?.fixed()).unwrap_or(0);
-    let count = dims.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim));
-    let Some(count) = count.filter(|count| count.checked_mul(each).is_some_and(|len| len <= bytes.len()))
-    else {
-        return Err(format!("expected shape {dims:?}, found {} bytes", bytes.len()));
-    };
-    let raw = match (row_major(&dims, &strides), offset) {
-        (true, 0) => bytes.slice(..count * each),
-        _ => gathered(&dims, &strides, offset, each, bytes)
-            .ok_or("its strides reach beyond its numbers")?
-            .into(),
-    };
-    Ok(TensorProto {
-        name: name.into(),
-        dims: dims.iter().map(|&dim| dim as i64).collect(),
-        data_type,
-        raw_data: Some(raw),
-        ..Default::default()
-    })
-}
-
-fn row_major(dims: &[usize], strides: &[usize]) -> bool {
-    let mut step = 1usize;
-    dims.len() == strides.len()
-        && dims.iter().zip(strides).rev().all(|(&dim, &stride)| {
-            let fits = dim == 1 || stride == step;
-            step = step.saturating_mul(dim);
-            fits
-        })
-}
-
-/// The numbers in row-major order, from where the strides say.
-fn gathered(dims: &[usize], strides: &[usize], offset: i64, each: usize, bytes: &[u8]) -> Option<Vec<u8>> {
-    if dims.len() != strides.len() {
-        return None;
-    }
-    let count: usize = dims.iter().product();
-    let mut raw = Vec::with_capacity(count * each);
-    for i in 0..count {
-        let (mut rest, mut at) = (i, usize::try_from(offset).ok()?);
-        for (&dim, &stride) in dims.iter().zip(strides).rev() {
-            at = at.checked_add((rest % dim).checked_mul(stride)?)?;
-            rest /= dim;
-        }
-        let from = at.checked_mul(each)?;
-        raw.extend_from_slice(bytes.get(from..from.checked_add(each)?)?);
-    }
-    Some(raw)
+    Tensor::new(element, shape, strides, offset, bytes.clone())
 }

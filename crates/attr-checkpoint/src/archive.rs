@@ -1,26 +1,32 @@
-//! The zip archive: its members by name, taken as they lie in the file.
+//! The zip archives that PyTorch writes: members by name, taken as they lie in the file.
 
 use std::collections::HashMap;
 use std::io::Cursor;
 
-use prost::bytes::Bytes;
-use serde::de::DeserializeOwned;
+use bytes::Bytes;
+use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::{Error, Result};
 
-/// The members of an archive, without the folder that all of them are in.
-pub(crate) struct Archive {
+/// The members of an archive of PyTorch's, without the folder that all of them are in.
+#[derive(Debug)]
+pub struct Archive {
     members: HashMap<String, Bytes>,
-    /// How long the whole file is.
-    pub(crate) len: usize,
+    len: usize,
 }
 
 impl Archive {
-    /// Nothing is copied: PyTorch writes members uncompressed, and others are refused.
-    pub(crate) fn open(bytes: &Bytes) -> Result<Self> {
+    /// Opens the bytes of an archive. Nothing is copied: PyTorch writes members uncompressed, and others are refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] where these are no such archive, or where two members have one name.
+    pub fn open(bytes: &Bytes) -> Result<Self> {
         let broken = |reason: zip::result::ZipError| Error::Format(reason.to_string());
-        let mut zip = ZipArchive::new(Cursor::new(&bytes[..])).map_err(broken)?;
+        // Looking for the beginning goes wrong where the first entry of the directory is as long as the record behind the last.
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
+        let mut zip = ZipArchive::with_config(config, Cursor::new(&bytes[..])).map_err(broken)?;
         let mut members = HashMap::new();
         for i in 0..zip.len() {
             let member = zip.by_index_raw(i).map_err(broken)?;
@@ -40,26 +46,27 @@ impl Archive {
     }
 
     /// A member, if it is there.
-    pub(crate) fn find(&self, name: &str) -> Option<&Bytes> {
+    pub fn find(&self, name: &str) -> Option<&Bytes> {
         self.members.get(name)
     }
 
-    pub(crate) fn get(&self, name: &str) -> Result<&Bytes> {
+    /// A member.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] where it is not there.
+    pub fn get(&self, name: &str) -> Result<&Bytes> {
         self.find(name).ok_or_else(|| Error::Format(format!("expected a member {name:?}, found none")))
     }
 
-    pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        serde_json::from_slice(self.get(name)?).map_err(|reason| Error::Format(format!("{name}: {reason}")))
+    /// The names of all members, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
     }
 
-    /// The only member whose name begins and ends so.
-    pub(crate) fn only(&self, folder: &str, ending: &str) -> Result<&str> {
-        let mut names = self.members.keys().filter(|name| name.starts_with(folder) && name.ends_with(ending));
-        match (names.next(), names.next()) {
-            (Some(name), None) => Ok(name),
-            (None, _) => Err(Error::Format(format!("expected a member {folder}*{ending}, found none"))),
-            _ => Err(Error::Format(format!("expected one member {folder}*{ending}, found several"))),
-        }
+    /// How long the file is, in bytes.
+    pub fn size(&self) -> usize {
+        self.len
     }
 }
 

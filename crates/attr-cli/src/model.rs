@@ -120,7 +120,7 @@ fn layers(
     args: &ModelArgs,
 ) -> Result<Box<dyn ErasedModel>> {
     let mut options = attr_onnx::Options { as_written: args.as_is, ..Default::default() };
-    options.input_shapes.extend(shapes);
+    options.input_shapes.extend(shapes.iter().cloned());
     let mut graph = loop {
         let read = match format {
             Format::Exported => attr_pt2::read_with(path, &options),
@@ -138,6 +138,8 @@ fn layers(
             Err(error) => return Err(Error::file(path, error)),
         }
     };
+    let inputs: Vec<_> = graph.inputs().iter().map(|&id| graph.node(id).name.as_str()).collect();
+    check_shapes(shapes.iter().map(|(name, _)| name), &inputs)?;
     // A picture may have its channels last, and an ONNX file does not say so.
     for id in graph.inputs().to_vec() {
         if let Some(layout) = Layout::of(&graph.node(id).shape, 1) {
@@ -191,6 +193,15 @@ fn network(args: &ModelArgs, bytes: Vec<u8>, shapes: Shapes) -> Result<Box<dyn E
 
 /// The lengths behind the batch of inputs, by name.
 pub(crate) type Shapes = Vec<(String, Vec<usize>)>;
+
+/// That there are the inputs whose lengths are given.
+pub(crate) fn check_shapes<'a>(given: impl IntoIterator<Item = &'a String>, inputs: &[&str]) -> Result<()> {
+    let unknown = given.into_iter().find(|name| !inputs.contains(&name.as_str()));
+    unknown.map_or(Ok(()), |unknown| {
+        let expected = format!("an input of {}", inputs.join(", "));
+        Err(Error::usage(format!("shape: expected {expected}, found {unknown:?}")))
+    })
+}
 
 /// `x=3x224x224`
 fn parse_shape(text: &str) -> Result<(String, Vec<usize>)> {

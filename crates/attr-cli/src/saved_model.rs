@@ -10,7 +10,7 @@ use attr_graphdef::{Endpoint, Function, SavedModel};
 use crate::backend;
 use crate::cli::ModelArgs;
 use crate::error::{At, Error, Result};
-use crate::model::{Model, Shapes, hash};
+use crate::model::{Model, Shapes, check_shapes, hash};
 
 /// The file in a SavedModel's folder.
 const FILE: &str = "saved_model.pb";
@@ -35,10 +35,7 @@ pub(crate) fn open(args: &ModelArgs, shapes: Shapes) -> Result<Model> {
     let function = saved.function(args.signature.as_deref()).map_err(|error| from_graphdef(path, error))?;
     let shapes: BTreeMap<_, _> = shapes.into_iter().collect();
     let inputs: Vec<_> = function.inputs.iter().map(|input| input.name.as_str()).collect();
-    if let Some(unknown) = shapes.keys().find(|name| !inputs.contains(&name.as_str())) {
-        let expected = format!("an input of {}", inputs.join(", "));
-        return Err(Error::usage(format!("shape: expected {expected}, found {unknown:?}")));
-    }
+    check_shapes(shapes.keys(), &inputs)?;
     let (path, sha256) = (path.clone(), sha256(path, &saved)?);
     if !args.as_is {
         let reason = match function.layers_for(&shapes) {

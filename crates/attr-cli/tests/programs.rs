@@ -74,13 +74,14 @@ fn several_inputs() {
 }
 
 #[test]
-fn broken_programs_are_one_clear_line() {
+fn what_is_missing_or_wrong_is_one_clear_line() {
     let bench = programs("programs-broken");
     let bytes = std::fs::read(bench.path("two.pt2")).unwrap();
     std::fs::write(bench.path("short.pt2"), &bytes[..bytes.len() / 2]).unwrap();
     for (words, code, part) in [
         ("layers --model short.pt2", 1, "short.pt2"),
         ("layers --model two.pt2 --signature serve", 2, "expected a model of TensorFlow's"),
+        ("layers --model two.pt2 --shape c=4", 2, "shape: expected an input of a, b, found \"c\""),
     ] {
         let said = bench.attr(words);
         assert_eq!(said.code, code, "attr {words}\n{}{}", said.out, said.err);

@@ -21,6 +21,8 @@ pub(crate) struct Model {
     /// The hash of the file; of a SavedModel that of a list of the hashes of its files, which is what
     /// `LC_ALL=C; sha256sum saved_model.pb variables/* | sha256sum` prints in its folder.
     pub(crate) sha256: String,
+    /// What network its file holds the weights of, if it holds no network.
+    pub(crate) network: Option<String>,
     /// What can be asked of it.
     pub(crate) face: Box<dyn ErasedModel>,
     /// What layers are called besides their own names, by these.
@@ -85,7 +87,8 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
     }
     if format == Format::SafeTensors {
         let face = network(args, bytes, shapes)?;
-        return Ok(Model { path: path.clone(), sha256, face, names: BTreeMap::new() });
+        let network = args.network.clone();
+        return Ok(Model { path: path.clone(), sha256, network, face, names: BTreeMap::new() });
     }
     drop(bytes);
     let refuse = |what: &str| {
@@ -100,7 +103,7 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
         Format::Weights => return refuse("a file of torch.save, which holds weights and no network"),
         Format::Zip => return refuse("a zip archive that PyTorch did not write, or a broken one"),
     };
-    Ok(Model { path: path.clone(), sha256, face, names: BTreeMap::new() })
+    Ok(Model { path: path.clone(), sha256, network: None, face, names: BTreeMap::new() })
 }
 
 /// A model that is part of the command.
@@ -109,7 +112,7 @@ pub(crate) fn built_in(name: &str, bytes: &[u8], device: &DeviceArgs) -> Result<
     let path = PathBuf::from(name);
     let graph = attr_onnx::decode(bytes).map_err(|error| from_onnx(&path, error))?;
     let face = backend::compile(graph, device).at(name)?;
-    Ok(Model { path, sha256: hash(bytes), face, names: BTreeMap::new() })
+    Ok(Model { path, sha256: hash(bytes), network: None, face, names: BTreeMap::new() })
 }
 
 fn layers(

@@ -42,7 +42,7 @@ pub(crate) fn open(args: &ModelArgs, shapes: Shapes) -> Result<Model> {
             Ok(graph) => {
                 let names = names(&function, &graph);
                 let face = backend::compile(graph, &args.device).at(&place)?;
-                return Ok(Model { path, sha256, face, names });
+                return Ok(Model { path, sha256, network: None, face, names });
             }
             Err(error) if needs_tensorflow(&error, &function) => error,
             Err(error) => return Err(from_graphdef(&path, error)),
@@ -85,7 +85,7 @@ fn as_is(
             names.insert(input.name, vec![name]);
         }
     }
-    Ok(Model { path: args.model.clone(), sha256, face, names })
+    Ok(Model { path: args.model.clone(), sha256, network: None, face, names })
 }
 
 /// Gives inputs the lengths that the file leaves open.

@@ -51,6 +51,7 @@ fn evidence_says_what_an_explanation_rests_on() {
     assert_eq!(json["parameters"]["steps"], "2000");
     assert_eq!((&json["backend"], &json["dtype"]), (&"candle".into(), &"f64".into()));
     assert_eq!(json["model"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(json["model"]["network"], serde_json::Value::Null);
     assert_eq!(json["attributions"][0]["shape"], serde_json::json!([1, 3, 6, 8]));
     assert!(json["labels"][0].is_string() && json["seconds"].is_number() && json["law"].is_string());
     assert!(bench.leftovers().is_empty());

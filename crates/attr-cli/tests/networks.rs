@@ -45,10 +45,13 @@ fn a_network_of_weights_is_a_model() {
     // The JSON beside the weights says how a picture is prepared, and how large it is.
     bench.write("net.json", r#"{"size": [48, 40], "scale": 1, "mean": 0.5, "std": 0.25}"#);
     assert_eq!(layers("")[0], "0 input input [B, 3, 48, 40] -");
-    bench.done(&format!("explain {net} --input photo.png --method gradient --out g.npy"));
+    bench.done(&format!("explain {net} --input photo.png --method gradient --out g.npy --out g.json"));
     let gradient: ArrayD<f32> = ndarray_npy::read_npy(bench.path("g.npy")).unwrap();
     assert_eq!(gradient.shape(), [1, 3, 48, 40]);
     assert!(gradient.iter().any(|&x| x != 0.0));
+    // The weights alone do not say what was explained.
+    let model = &bench.json("g.json")["model"];
+    assert_eq!((&model["file"], &model["network"]), (&"net.safetensors".into(), &"squeezenet1_1".into()));
     // A module of several layers, by its path.
     bench.done(&format!("explain {net} --input photo.png --method grad-cam --layer features.12 --out m.png"));
     let out = bench.done(&format!("compare {net} --input photo.png --methods gradient,lrp --out g.png"));

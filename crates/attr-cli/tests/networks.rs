@@ -38,7 +38,7 @@ fn a_network_of_weights_is_a_model() {
     };
     let lines = layers("");
     assert_eq!(lines[0], "0 input input [B, 3, 224, 224] -", "{lines:?}");
-    assert_eq!(lines[1], "1 features.0 convolution [B, 64, 111, 111] 1792");
+    assert_eq!(lines[1..3], ["features 61 layers 722496", "1 features.0 convolution [B, 64, 111, 111] 1792"]);
     assert_eq!(lines.last().unwrap(), "66 layers, 725061 parameters");
     assert_eq!(layers("--shape input=3x64x48")[0], "0 input input [B, 3, 64, 48] -");
 

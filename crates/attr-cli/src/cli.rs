@@ -20,7 +20,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// What the model says about an input: the top classes
     Predict(predict::Args),
-    /// The model's layers, one line each: index, name, kind, shape, parameters
+    /// The model's layers in the tree of its modules, one line each: index, name, kind, shape, parameters
     Layers(layers::Args),
     /// The methods there are; with a name, its parameters, defaults and source
     Methods(methods::Args),

@@ -41,7 +41,7 @@ pub(crate) fn json(explanation: &Explanation, question: &Question, model: &Model
         "law": evidence.law,
         "attributions": arrays.map(|(name, array)| json!({"name": name, "shape": array.shape()})).collect::<Vec<_>>(),
         "notes": evidence.notes,
-        "model": {"file": model.path.display().to_string(), "sha256": model.sha256},
+        "model": {"file": model.path.display().to_string(), "sha256": model.sha256, "network": model.network},
         "backend": evidence.backend,
         "dtype": evidence.precision.to_string(),
         "seed": evidence.parameters.iter().find(|p| p.name == "seed").and_then(|p| p.value.parse::<u64>().ok()),

@@ -35,6 +35,7 @@ mod target;
 mod terminal;
 mod text;
 mod tokenizer;
+mod tree;
 
 use std::process::ExitCode;
 

@@ -21,6 +21,8 @@ pub(crate) struct Model {
     /// The hash of the file; of a SavedModel that of a list of the hashes of its files, which is what
     /// `LC_ALL=C; sha256sum saved_model.pb variables/* | sha256sum` prints in its folder.
     pub(crate) sha256: String,
+    /// What network its file holds the weights of, if it holds no network.
+    pub(crate) network: Option<String>,
     /// What can be asked of it.
     pub(crate) face: Box<dyn ErasedModel>,
     /// What layers are called besides their own names, by these.
@@ -85,7 +87,8 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
     }
     if format == Format::Weights {
         let face = network(args, bytes, shapes)?;
-        return Ok(Model { path: path.clone(), sha256, face, names: BTreeMap::new() });
+        let network = args.network.clone();
+        return Ok(Model { path: path.clone(), sha256, network, face, names: BTreeMap::new() });
     }
     drop(bytes);
     let refuse = |what: &str| {
@@ -99,7 +102,7 @@ pub(crate) fn open(args: &ModelArgs, tokens: Option<usize>) -> Result<Model> {
         Format::TensorFlow | Format::Weights => unreachable!("BUG: these are opened elsewhere"),
         Format::Zip => return refuse("a zip archive that PyTorch did not write, or a broken one"),
     };
-    Ok(Model { path: path.clone(), sha256, face, names: BTreeMap::new() })
+    Ok(Model { path: path.clone(), sha256, network: None, face, names: BTreeMap::new() })
 }
 
 /// A model that is part of the command.
@@ -108,7 +111,7 @@ pub(crate) fn built_in(name: &str, bytes: &[u8], device: &DeviceArgs) -> Result<
     let path = PathBuf::from(name);
     let graph = attr_onnx::decode(bytes).map_err(|error| from_onnx(&path, error))?;
     let face = backend::compile(graph, device).at(name)?;
-    Ok(Model { path, sha256: hash(bytes), face, names: BTreeMap::new() })
+    Ok(Model { path, sha256: hash(bytes), network: None, face, names: BTreeMap::new() })
 }
 
 fn layers(
@@ -119,7 +122,7 @@ fn layers(
     args: &ModelArgs,
 ) -> Result<Box<dyn ErasedModel>> {
     let mut options = attr_onnx::Options { as_written: args.as_is, ..Default::default() };
-    options.input_shapes.extend(shapes);
+    options.input_shapes.extend(shapes.iter().cloned());
     let mut graph = loop {
         let read = match format {
             Format::Exported => attr_pt2::read_with(path, &options),
@@ -137,6 +140,8 @@ fn layers(
             Err(error) => return Err(Error::file(path, error)),
         }
     };
+    let inputs: Vec<_> = graph.inputs().iter().map(|&id| graph.node(id).name.as_str()).collect();
+    check_shapes(shapes.iter().map(|(name, _)| name), &inputs)?;
     // A picture may have its channels last, and an ONNX file does not say so.
     for id in graph.inputs().to_vec() {
         if let Some(layout) = Layout::of(&graph.node(id).shape, 1) {
@@ -189,6 +194,15 @@ fn network(args: &ModelArgs, bytes: Vec<u8>, shapes: Shapes) -> Result<Box<dyn E
 
 /// The lengths behind the batch of inputs, by name.
 pub(crate) type Shapes = Vec<(String, Vec<usize>)>;
+
+/// That there are the inputs whose lengths are given.
+pub(crate) fn check_shapes<'a>(given: impl IntoIterator<Item = &'a String>, inputs: &[&str]) -> Result<()> {
+    let unknown = given.into_iter().find(|name| !inputs.contains(&name.as_str()));
+    unknown.map_or(Ok(()), |unknown| {
+        let expected = format!("an input of {}", inputs.join(", "));
+        Err(Error::usage(format!("shape: expected {expected}, found {unknown:?}")))
+    })
+}
 
 /// `x=3x224x224`
 fn parse_shape(text: &str) -> Result<(String, Vec<usize>)> {

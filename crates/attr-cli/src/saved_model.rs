@@ -10,7 +10,7 @@ use attr_graphdef::{Endpoint, Function, SavedModel};
 use crate::backend;
 use crate::cli::ModelArgs;
 use crate::error::{At, Error, Result};
-use crate::model::{Model, Shapes, hash};
+use crate::model::{Model, Shapes, check_shapes, hash};
 
 /// The file in a SavedModel's folder.
 const FILE: &str = "saved_model.pb";
@@ -35,17 +35,14 @@ pub(crate) fn open(args: &ModelArgs, shapes: Shapes) -> Result<Model> {
     let function = saved.function(args.signature.as_deref()).map_err(|error| from_graphdef(path, error))?;
     let shapes: BTreeMap<_, _> = shapes.into_iter().collect();
     let inputs: Vec<_> = function.inputs.iter().map(|input| input.name.as_str()).collect();
-    if let Some(unknown) = shapes.keys().find(|name| !inputs.contains(&name.as_str())) {
-        let expected = format!("an input of {}", inputs.join(", "));
-        return Err(Error::usage(format!("shape: expected {expected}, found {unknown:?}")));
-    }
+    check_shapes(shapes.keys(), &inputs)?;
     let (path, sha256) = (path.clone(), sha256(path, &saved)?);
     if !args.as_is {
         let reason = match function.layers_for(&shapes) {
             Ok(graph) => {
                 let names = names(&function, &graph);
                 let face = backend::compile(graph, &args.device).at(&place)?;
-                return Ok(Model { path, sha256, face, names });
+                return Ok(Model { path, sha256, network: None, face, names });
             }
             Err(error) if needs_tensorflow(&error, &function) => error,
             Err(error) => return Err(from_graphdef(&path, error)),
@@ -88,7 +85,7 @@ fn as_is(
             names.insert(input.name, vec![name]);
         }
     }
-    Ok(Model { path: args.model.clone(), sha256, face, names })
+    Ok(Model { path: args.model.clone(), sha256, network: None, face, names })
 }
 
 /// Gives inputs the lengths that the file leaves open.

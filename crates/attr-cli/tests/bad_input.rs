@@ -105,7 +105,18 @@ fn models_and_their_descriptions() {
         ("layers --model none.onnx", 1, "none.onnx"),
         ("layers --model text.onnx", 1, "text.onnx: not a readable ONNX model"),
         ("layers --model cut.onnx", 1, "cut.onnx"),
+        ("layers --model model.onnx --depth 0", 2, "--depth"),
         ("layers --model model.onnx --shape image", 2, "x=3x224x224"),
+        (
+            "layers --model model.onnx --shape imag=3x6x8",
+            2,
+            "shape: expected an input of image, found \"imag\"",
+        ),
+        (
+            "predict --model two.onnx --input a=a.npy --input b=b.npy --shape a=2 --shape c=2",
+            2,
+            "shape: expected an input of a, b, found \"c\"",
+        ),
         (
             "layers --model x.npz",
             1,

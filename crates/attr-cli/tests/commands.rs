@@ -2,9 +2,9 @@
 
 mod bench;
 
-use bench::Bench;
+use bench::{Bench, numbers};
 use ndarray::{ArrayD, Axis};
-use ndarray_npy::{NpzReader, read_npy};
+use ndarray_npy::{NpzReader, read_npy, write_npy};
 
 #[test]
 fn predict_lists_the_top_classes() {
@@ -16,13 +16,62 @@ fn predict_lists_the_top_classes() {
 }
 
 #[test]
-fn layers_are_lines() {
+fn layers_are_lines_in_their_modules() {
     let bench = Bench::new("layers");
-    let out = bench.done("layers --model model.onnx");
-    let lines: Vec<_> =
-        out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    assert_eq!(lines[1], "1 features/conv convolution [B, 5, 6, 8] 140");
-    assert_eq!(lines.last().unwrap(), "6 layers, 1100 parameters");
+    let all = "\
+0  image            input        [B, 3, 6, 8]          -
+   features         2 layers                         140
+1    features/conv  convolution  [B, 5, 6, 8]        140
+2    features/relu  relu         [B, 5, 6, 8]          -
+3  flat             reshape      [B, 240]              -
+4  fc               linear       [B, 4]              960
+5  softmax          softmax      [B, 4]                -
+6 layers, 1100 parameters
+";
+    assert_eq!(bench.done("layers --model model.onnx"), all);
+    assert_eq!(bench.done("layers --model model.onnx --depth 2"), all);
+    let folded = "\
+0  image     input     [B, 3, 6, 8]          -
+2  features  2 layers  [B, 5, 6, 8]        140
+3  flat      reshape   [B, 240]              -
+4  fc        linear    [B, 4]              960
+5  softmax   softmax   [B, 4]                -
+6 layers, 1100 parameters
+";
+    assert_eq!(bench.done("layers --model model.onnx --depth 1"), folded);
+}
+
+#[test]
+fn modules_have_the_paths_that_cuts_have() {
+    let bench = Bench::new("modules");
+    // As PyTorch's older exporter names them.
+    bench.write("vit.onnx", include_bytes!("../../../tests/fixtures/relevance/lxt-vit.onnx"));
+    let folded = "
+ 0  x                        input        [B, 3, 12, 12]          -
+ 1  /conv_proj/Conv          convolution  [B, 8, 3, 3]          392
+ 2  /Reshape                 reshape      [B, 8, 9]               -
+ 3  /Transpose               transpose    [B, 9, 8]               -
+ 4  class_token              constant     [1, 1, 8]               8
+ 5  /Expand                  expand       [B, 1, 8]               -
+ 6  /Concat_2                concatenate  [B, 10, 8]              -
+    encoder                  37 layers                          696
+ 7    encoder.pos_embedding  constant     [1, 10, 8]             80
+ 8    /encoder/Add           add          [B, 10, 8]              -
+42    encoder.layers         34 layers    [B, 10, 8]            600
+43    /encoder/ln/Add_1      layer norm   [B, 10, 8]             16
+44  /Gather_4_1              slice        [B, 1, 8]               -
+45  /Gather_4                reshape      [B, 8]                  -
+46  /heads/head/Gemm         linear       [B, 3]                 27
+47 layers, 1123 parameters
+";
+    assert_eq!(format!("\n{}", bench.done("layers --model vit.onnx --depth 2")), folded);
+    write_npy(bench.path("picture.npy"), &numbers(&[1, 3, 12, 12])).unwrap();
+    let gradient = |layer: &str| {
+        let words = format!("explain --model vit.onnx --input picture.npy --method gradient --layer {layer}");
+        bench.done(&format!("{words} --out v.npy"));
+        read_npy::<_, ArrayD<f32>>(bench.path("v.npy")).unwrap()
+    };
+    assert_eq!(gradient("encoder.layers"), gradient("42"));
 }
 
 #[test]
@@ -51,6 +100,7 @@ fn evidence_says_what_an_explanation_rests_on() {
     assert_eq!(json["parameters"]["steps"], "2000");
     assert_eq!((&json["backend"], &json["dtype"]), (&"candle".into(), &"f64".into()));
     assert_eq!(json["model"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(json["model"]["network"], serde_json::Value::Null);
     assert_eq!(json["attributions"][0]["shape"], serde_json::json!([1, 3, 6, 8]));
     assert!(json["labels"][0].is_string() && json["seconds"].is_number() && json["law"].is_string());
     assert!(bench.leftovers().is_empty());

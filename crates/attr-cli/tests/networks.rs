@@ -38,17 +38,20 @@ fn a_network_of_weights_is_a_model() {
     };
     let lines = layers("");
     assert_eq!(lines[0], "0 input input [B, 3, 224, 224] -", "{lines:?}");
-    assert_eq!(lines[1], "1 features.0 convolution [B, 64, 111, 111] 1792");
+    assert_eq!(lines[1..3], ["features 61 layers 722496", "1 features.0 convolution [B, 64, 111, 111] 1792"]);
     assert_eq!(lines.last().unwrap(), "66 layers, 725061 parameters");
     assert_eq!(layers("--shape input=3x64x48")[0], "0 input input [B, 3, 64, 48] -");
 
     // The JSON beside the weights says how a picture is prepared, and how large it is.
     bench.write("net.json", r#"{"size": [48, 40], "scale": 1, "mean": 0.5, "std": 0.25}"#);
     assert_eq!(layers("")[0], "0 input input [B, 3, 48, 40] -");
-    bench.done(&format!("explain {net} --input photo.png --method gradient --out g.npy"));
+    bench.done(&format!("explain {net} --input photo.png --method gradient --out g.npy --out g.json"));
     let gradient: ArrayD<f32> = ndarray_npy::read_npy(bench.path("g.npy")).unwrap();
     assert_eq!(gradient.shape(), [1, 3, 48, 40]);
     assert!(gradient.iter().any(|&x| x != 0.0));
+    // The weights alone do not say what was explained.
+    let model = &bench.json("g.json")["model"];
+    assert_eq!((&model["file"], &model["network"]), (&"net.safetensors".into(), &"squeezenet1_1".into()));
     // A module of several layers, by its path.
     bench.done(&format!("explain {net} --input photo.png --method grad-cam --layer features.12 --out m.png"));
     let out = bench.done(&format!("compare {net} --input photo.png --methods gradient,lrp --out g.png"));

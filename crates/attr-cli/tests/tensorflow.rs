@@ -49,6 +49,11 @@ fn layers_have_their_names_in_keras_too() {
     assert!(out.contains("sequential_1/conv_1/Relu (conv) ") && out.contains("[B, 4, 8, 8]"), "{out}");
     // A name that says no more than another is left out.
     assert!(!out.contains("sequential/conv"), "{out}");
+    // A scope stands for its last layer.
+    let out = bench.done("layers --model sequential --depth 2");
+    let line = out.lines().find(|line| line.contains("sequential_1/conv_1")).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(words.join(" "), "3 sequential_1/conv_1 (conv) 2 layers [B, 4, 8, 8] 112");
     let ask = |layer: &str| {
         let words = format!("{} --method gradient --layer {layer}", explain("sequential"));
         bench.done(&format!("{words} --target 1 --out v.npy --out v.json"));

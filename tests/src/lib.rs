@@ -5,6 +5,7 @@
 //! * [`backend`] lists their kernels, for cases of single layers; [`on_every_backend`] is the way in.
 //! * [`any_method`] makes a method, and what is asked of it, a value.
 //! * `consistency` holds adapter against adapter on real networks; it needs the feature `torch`.
+//! * `exports` holds what PyTorch exports against what PyTorch computes; it needs the feature `torch`.
 //! * [`networks`] has the networks: literal ones from papers and peers' tests, and random ones.
 //! * [`tolerance`] says how close is close.
 //!
@@ -18,6 +19,8 @@ pub mod any_method;
 pub mod backend;
 #[cfg(feature = "torch")]
 pub mod consistency;
+#[cfg(feature = "torch")]
+pub mod exports;
 pub mod networks;
 pub mod reference;
 pub mod sampling;

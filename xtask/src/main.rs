@@ -14,18 +14,17 @@ mod cache;
 mod consistency;
 mod demo;
 mod deny;
+mod exports;
 mod framework;
 mod hostile;
 mod minilm;
 mod models;
-mod network_weights;
 mod networks;
 mod onnx_tests;
 mod packages;
 mod peers;
 mod sanitize;
 mod test;
-mod torchvision;
 mod train_digits;
 mod train_wine;
 mod weights;
@@ -140,8 +139,8 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
         Task::Sanitize => sanitize::run()?,
         Task::Fuzz { target, seconds } => hostile::fuzz(&cache, target.as_deref(), seconds)?,
         Task::Bench => bench::run(&cache)?,
-        Task::Torchvision { names } => torchvision::run(&cache, &names)?,
-        Task::NetworkWeights { names } => network_weights::run(&cache, &names)?,
+        Task::Torchvision { names } => exports::TORCHVISION.run(&cache, &names)?,
+        Task::NetworkWeights { names } => exports::NETWORK_WEIGHTS.run(&cache, &names)?,
         Task::TrainDigits { seed } => {
             let digits = weights::digits(&cache.fetch(&packages::DIGITS)?)?;
             let trained = train_digits::train(&digits, seed)?;

@@ -21,7 +21,7 @@
 //! run: the program is JSON, and the numbers are read as they lie there, where they are pickled by the restricted reader of
 //! `attr-checkpoint`. What there is no exact word for is an error that
 //! names every such operator ([`Error::Operators`]). Archives are those of schema versions 7 and 8, as PyTorch 2.5 to
-//! 2.13 write them, in each of their layouts; others are an error that says so.
+//! 2.15 write them, in each of their layouts; others are an error that says so.
 
 #![forbid(unsafe_code)]
 

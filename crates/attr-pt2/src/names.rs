@@ -64,9 +64,39 @@ fn paths(node: &Node) -> Vec<String> {
         let path = entry.split(',').nth(1)?;
         // A module that is called again.
         let path = path.split('@').next()?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+        // Not `getattr(L['self'], '0')`, and nothing that a list of paths in quotes has no room for.
+        let plain = |c: char| !c.is_control() && !"'\"()[],;".contains(c);
         (!path.is_empty() && path.chars().all(plain) && !path.starts_with("_empty_nn_module_stack"))
             .then(|| path.to_string())
     };
     stack.split(';').filter_map(path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_modules() {
+        let node = |stack: &str, output: &str| -> Node {
+            serde_json::from_value(serde_json::json!({
+                "target": "torch.ops.aten.relu.default",
+                "inputs": [],
+                "outputs": [{"as_tensor": {"name": output}}],
+                "metadata": {"nn_module_stack": stack},
+            }))
+            .unwrap()
+        };
+        let nodes = [
+            node("L__self__,,Net;L__self___a,a,Block;L__self___a_1-0,a.block1-0,Conv", "conv"),
+            node("L__self__,,Net;L__self___a,a,Block;L__self___a_act,a.act,ReLU", "relu"),
+            node("L__self__,,Net;L__self___a,a,Block;L__self___a_act,a.act@1,ReLU", "relu_1"),
+            node("L__self__,,Net;L__self___a,a,Block;x,getattr(L['self'].a, '0'),ReLU", "relu_2"),
+            node("", "relu_3"),
+        ];
+        let names = Names::of(&nodes);
+        let found: Vec<_> = (0..nodes.len()).map(|at| names.name(at)).collect();
+        assert_eq!(found, ["a.block1-0", "a.act/relu", "a.act/relu_1", "a/relu_2", "relu_3"]);
+        assert_eq!(names.scopes(0), "['', 'a', 'a.block1-0', 'conv']");
+    }
 }

@@ -165,7 +165,11 @@ impl<'a> Translator<'a> {
             };
             // Counters of training are read by nothing.
             if self.last_read.contains_key(name) {
-                self.numbers.push(TensorProto { name: name.into(), ..weights.get(numbers)? });
+                // By the path that PyTorch has for them, which is the layer's name where they are a layer of their own.
+                let path = self.unique(numbers);
+                self.numbers.push(TensorProto { name: path.clone(), ..weights.get(numbers)? });
+                self.metas.insert(path.clone(), self.meta(name)?);
+                self.changed.insert(name, path);
             }
         }
         Ok(inputs)

@@ -51,6 +51,13 @@ pub(super) fn binary(c: &mut Call, op: &str) -> Done {
     c.last(op, &[&x, &y], vec![])
 }
 
+/// What is left of a quotient: with the sign of what is divided, or of what divides it.
+pub(super) fn modulo(c: &mut Call, of_the_first: bool) -> Done {
+    let x = c.tensor("self")?;
+    let y = other(c, &x, "other")?;
+    c.last("Mod", &[&x, &y], vec![int("fmod", i64::from(of_the_first))])
+}
+
 /// `x + alpha y`, `x - alpha y`, and `y - alpha x`.
 pub(super) fn add(c: &mut Call) -> Done {
     let x = c.tensor("self")?;

@@ -92,13 +92,14 @@ struct Opened {
 /// How near a file is to PyTorch.
 struct Compared {
     figures: Figures,
-    /// How far its attributions are from the program's, the furthest, and how many there are; of the program itself none.
-    attributions: Option<(f64, usize)>,
+    /// How far its attributions are from the program's; of the program itself none.
+    attributions: Option<Furthest>,
 }
 
 impl Compared {
     fn is_equal(&self) -> bool {
-        let same = self.attributions.is_none_or(|(distance, count)| distance <= SAME && count > 0);
+        let same =
+            self.attributions.is_none_or(|Furthest { distance, count, .. }| distance <= SAME && count > 0);
         same && self.figures.verdict(DOUBLE) != Verdict::Differs
     }
 }
@@ -156,7 +157,10 @@ impl Opened {
         match (compared, &self.graph) {
             (Ok(compared), Ok(graph)) => {
                 let attributions = match compared.attributions {
-                    Some((distance, count)) => format!("{distance:.1e} of {count}"),
+                    Some(Furthest { distance, count, method }) if distance > SAME => {
+                        format!("{distance:.1e} of {count} ({method})")
+                    }
+                    Some(Furthest { distance, count, .. }) => format!("{distance:.1e} of {count}"),
                     None => "-".into(),
                 };
                 let verdict = match compared.is_equal() {
@@ -193,21 +197,30 @@ impl Attributions {
         Ok(Attributions(METHODS.iter().map(ask).collect()))
     }
 
-    /// The furthest from the other's, and how many methods answered both; infinite where one answers only one of them.
-    fn furthest(&self, other: &Self) -> (f64, usize) {
-        let (mut furthest, mut count) = (0f64, 0);
-        for pair in self.0.iter().zip(&other.0) {
-            match pair {
-                (Some(ours), Some(theirs)) => {
-                    furthest = furthest.max(distance(ours, theirs));
-                    count += 1;
-                }
-                (None, None) => {}
-                _ => furthest = f64::INFINITY,
+    fn furthest(&self, other: &Self) -> Furthest {
+        let mut furthest = Furthest { distance: 0.0, method: METHODS[0].0, count: 0 };
+        for (pair, (method, _)) in self.0.iter().zip(&other.0).zip(METHODS) {
+            let distance = match pair {
+                (Some(ours), Some(theirs)) => distance(ours, theirs),
+                (None, None) => continue,
+                _ => f64::INFINITY,
+            };
+            furthest.count += 1;
+            if distance > furthest.distance {
+                furthest = Furthest { distance, method, ..furthest };
             }
         }
-        (furthest, count)
+        furthest
     }
+}
+
+/// The attributions that are furthest from another file's; infinitely far where a method answers only one of the two.
+#[derive(Clone, Copy)]
+struct Furthest {
+    distance: f64,
+    method: &'static str,
+    /// How many methods answer.
+    count: usize,
 }
 
 fn head() -> String {

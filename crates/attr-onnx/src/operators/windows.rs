@@ -74,13 +74,15 @@ pub(super) fn max_pool(g: &mut Context, n: &Node) -> Values {
     // The order in which the second output, of which there is no word here, counts.
     n.attribute("storage_order");
     let (x, pool) = pool(g, n)?;
-    g.add(n, Op::MaxPool(pool), &[x], &[])
+    let op = if moves_nothing(&pool) { Op::Identity } else { Op::MaxPool(pool) };
+    g.add(n, op, &[x], &[])
 }
 
 pub(super) fn average_pool(g: &mut Context, n: &Node) -> Values {
     let (x, pool) = pool(g, n)?;
     let count_include_pad = n.flag("count_include_pad", false)?;
-    g.add(n, Op::AveragePool { pool, count_include_pad }, &[x], &[])
+    let op = if moves_nothing(&pool) { Op::Identity } else { Op::AveragePool { pool, count_include_pad } };
+    g.add(n, op, &[x], &[])
 }
 
 pub(super) fn global_average_pool(g: &mut Context, n: &Node) -> Values {
@@ -101,6 +103,12 @@ pub(super) fn global_max_pool(g: &mut Context, n: &Node) -> Values {
         ceil: false,
     };
     g.add(n, Op::MaxPool(pool), &[x], &[])
+}
+
+/// Whether each window is the number at its place, as where a network of adaptive pooling is exported for a small picture: a
+/// layer that has no rules of its own then.
+fn moves_nothing(pool: &Pool) -> bool {
+    pool.kernel.iter().chain(&pool.stride).all(|&n| n == 1) && pool.padding.iter().all(|&pad| pad == (0, 0))
 }
 
 fn pool(g: &mut Context, n: &Node) -> Result<(NodeId, Pool), Fault> {

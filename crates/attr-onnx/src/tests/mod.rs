@@ -109,6 +109,20 @@ fn message(result: Result<Graph, Error>) -> String {
 }
 
 #[test]
+fn windows_of_one_number_are_no_pooling() {
+    for operator in ["MaxPool", "AveragePool"] {
+        for (kernel, strides, pools) in
+            [([1, 1], [1, 1], false), ([2, 1], [1, 1], true), ([1, 1], [1, 2], true)]
+        {
+            let pool = node(operator, "p", &["x"], &["y"]).ints("kernel_shape", &kernel);
+            let graph = import(17, &[0, 1, 4, 4], vec![], vec![pool.ints("strides", &strides)]).unwrap();
+            let last = graph.node(graph.outputs()[0]);
+            assert_eq!(last.op != Op::Identity, pools, "{operator} {kernel:?} {strides:?}");
+        }
+    }
+}
+
+#[test]
 fn all_unsupported_operators_are_listed_with_their_layers() {
     let nodes = vec![
         node("Foo", "a", &["x"], &["1"]),

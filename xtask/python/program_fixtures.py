@@ -63,6 +63,14 @@ class Residual(nn.Module):
         return self.fc(self.relu(y).mean((2, 3))), torch.nn.functional.interpolate(y, scale_factor=2.0, mode="bilinear")
 
 
+class Parts(nn.Module):
+    """Adaptive pooling whose windows differ in length, as where a picture has another size than a network was made for."""
+
+    def forward(self, image):
+        x = nn.functional.adaptive_avg_pool2d(image, (3, 2))
+        return x.flatten(1) * 2.0, nn.functional.adaptive_max_pool2d(image, (2, 5)), nn.functional.adaptive_avg_pool2d(image, (7, 4))
+
+
 class Text(nn.Module):
     """Embeddings, a layer of a transformer, and a class."""
 
@@ -191,6 +199,8 @@ def main():
     write("text-core", Text(), {"tokens": tokens}, decomposed=True)
     write("two", Two(), {"a": torch.randn(2, 4), "b": torch.randn(2, 3)})
     write("two-core", Two(), {"a": torch.randn(2, 4), "b": torch.randn(2, 3)}, decomposed=True)
+    write("parts", Parts(), {"image": torch.randn(2, 2, 7, 5)})
+    write("parts-core", Parts(), {"image": torch.randn(2, 2, 7, 5)}, decomposed=True)
 
 
 main()

@@ -21,8 +21,13 @@ pub(crate) struct Prediction {
 
 /// Whether the model's output is one number a class, as far as its shape is known.
 pub(crate) fn has_classes(model: &Model) -> Result<bool> {
-    let places = model.face.places(&Cut::logits())?;
-    Ok(places.iter().all(|place| place.shape.as_ref().is_none_or(|shape| shape.rank() == 2)))
+    for cut in [Cut::logits(), Cut::output()] {
+        let place = model.face.places(&cut)?.swap_remove(0);
+        if place.shape.is_some_and(|shape| shape.rank() != 2) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What the model says about each row; an error if its output is not `[B, classes]`.

@@ -2,6 +2,7 @@
 
 mod bench;
 
+use attr_core::{Activation, Graph, Op, Shape};
 use bench::{Bench, numbers};
 use ndarray::{ArrayD, Axis};
 use ndarray_npy::{NpzReader, read_npy, write_npy};
@@ -13,6 +14,25 @@ fn predict_lists_the_top_classes() {
     assert_eq!(out.lines().count(), 2 * (2 + 2), "{out}");
     assert!(out.starts_with("photo\n") && out.contains("\nx\n"), "{out}");
     assert!(out.contains("softmax") && out.contains("output") && out.contains('"'), "{out}");
+}
+
+/// A generator's output has no classes, also where a reshape hides that there are numbers one by one before its sigmoid.
+#[test]
+fn a_neuron_of_a_picture_that_is_the_output() {
+    let bench = Bench::new("generator");
+    let mut graph = Graph::default();
+    let z = graph.input("z", &[2]).unwrap();
+    let sigmoid = graph.add("sigmoid", Op::Activation(Activation::Sigmoid), &[z], &[]).unwrap();
+    let shape = Shape::batched(&[1, 1, 2]);
+    let picture = graph.add("picture", Op::Reshape { shape }, &[sigmoid], &[]).unwrap();
+    graph.set_outputs(&[picture]).unwrap();
+    attr_onnx::write(&graph, bench.path("generator.onnx")).unwrap();
+    let explain = "explain --model generator.onnx --input a.npy --method gradient --dtype f64 --out g.npy";
+    bench.done(&format!("{explain} --to output --target neuron~0,0,1"));
+    let (g, z): (ArrayD<f64>, ArrayD<f64>) =
+        (read_npy(bench.path("g.npy")).unwrap(), read_npy(bench.path("a.npy")).unwrap());
+    let y = 1.0 / (1.0 + (-z[[0, 1]]).exp());
+    assert!(g[[0, 0]] == 0.0 && (g[[0, 1]] - y * (1.0 - y)).abs() < 1e-15, "{g}");
 }
 
 #[test]

@@ -42,20 +42,20 @@ fn layers_have_the_paths_of_modules() {
 fn layers_are_a_tree_of_modules() {
     let bench = programs("programs-tree");
     let one = "
- 0  tokens    input      [B, 5]             -
- 1  embed     embedding  [B, 5, 8]        160
- 2  b_places  constant   [1, 5, 8]         40
- 3  add       add        [B, 5, 8]          -
-41  encoder   38 layers  [B, 5, 8]        532
-42  mean      mean       [B, 8]             -
-43  head      linear     [B, 3]            27
+ 0  tokens   input      [B, 5]             -
+ 1  embed    embedding  [B, 5, 8]        160
+ 2  places   constant   [1, 5, 8]         40
+ 3  add      add        [B, 5, 8]          -
+41  encoder  38 layers  [B, 5, 8]        532
+42  mean     mean       [B, 8]             -
+43  head     linear     [B, 3]            27
 44 layers, 759 parameters
 ";
     assert_eq!(format!("\n{}", bench.done("layers --model text.pt2 --depth 1")), one);
     let two = "
  0  tokens               input       [B, 5]              -
  1  embed                embedding   [B, 5, 8]         160
- 2  b_places             constant    [1, 5, 8]          40
+ 2  places               constant    [1, 5, 8]          40
  3  add                  add         [B, 5, 8]           -
     encoder              38 layers                     532
 31    encoder.self_attn  28 layers   [B, 5, 8]         288

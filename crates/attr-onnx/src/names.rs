@@ -1,5 +1,6 @@
 //! The names that a network's author knows its layers by: the paths of PyTorch's modules, as its exporters leave them in
-//! the names of operators (`/layer4/layer4.1/conv2/Conv`), in their metadata, or in the names of weights.
+//! the names of operators (`/layer4/layer4.1/conv2/Conv`), in their metadata, or in the names of weights. Where they are in
+//! the metadata, operators have numbers for names (`node_conv2d_7`), and layers are called by the modules instead.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,6 +22,57 @@ pub(crate) const NAMES: &str = "attr.names";
 const WITH_WEIGHTS: [&str; 6] =
     ["BatchNormalization", "Conv", "ConvTranspose", "Gemm", "GroupNormalization", "LayerNormalization"];
 
+/// The names of operators by their modules, for those with modules in their metadata: of one that is all of a module, or has
+/// its weight, the module's path; of another the path and, behind a slash, the name of its value in PyTorch. Of several that
+/// are one there, the last has the name, and the others theirs behind it.
+pub(crate) fn by_modules<'a>(nodes: impl Iterator<Item = &'a NodeProto> + Clone) -> Vec<Option<String>> {
+    let scopes: Vec<_> = nodes.clone().map(scopes).collect();
+    let mut values = HashMap::<&str, HashSet<&str>>::new();
+    let mut with_others = HashSet::<&str>::new();
+    let mut last = HashMap::new();
+    for (at, (paths, value)) in
+        scopes.iter().enumerate().filter_map(|(at, scopes)| Some((at, scopes.as_ref()?)))
+    {
+        let Some((inner, outer)) = paths.split_last() else { continue };
+        values.entry(inner).or_default().insert(value);
+        with_others.extend(outer.iter().map(String::as_str));
+        last.insert((inner, value), at);
+    }
+    let name = |(at, (node, scopes)): (usize, (&NodeProto, &Option<(Vec<String>, String)>))| {
+        let (paths, value) = scopes.as_ref()?;
+        let path = paths.last()?;
+        let behind = node.name.strip_prefix(path.as_str());
+        if behind.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.'])) {
+            // By its modules already.
+            return None;
+        }
+        let base = match module_of_weight(node) {
+            Some(module) => module.to_string(),
+            None if values[path.as_str()].len() == 1 && !with_others.contains(path.as_str()) => path.clone(),
+            None => format!("{path}/{value}"),
+        };
+        Some(if last[&(path, value)] == at { base } else { format!("{base}/{}", node.name) })
+    };
+    nodes.zip(&scopes).enumerate().map(name).collect()
+}
+
+/// The modules in an operator's metadata, and its value's name in PyTorch.
+fn scopes(node: &NodeProto) -> Option<(Vec<String>, String)> {
+    let list = entry(node, SCOPES)?;
+    let value = list.trim().trim_end_matches(']').rsplit(',').next()?.trim().trim_matches(['\'', '"']);
+    Some((paths_in_scopes(list), value.to_string()))
+}
+
+fn entry<'a>(node: &'a NodeProto, key: &str) -> Option<&'a str> {
+    node.metadata_props.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
+}
+
+/// The module whose weight an operator has.
+fn module_of_weight(node: &NodeProto) -> Option<&str> {
+    let module = node.input.get(1)?.strip_suffix(".weight")?;
+    WITH_WEIGHTS.contains(&node.op_type.as_str()).then_some(module)
+}
+
 /// What is known of the modules that layers belong to, in the order of the file.
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
@@ -32,19 +84,18 @@ pub(crate) struct Modules {
 impl Modules {
     /// Remembers an operator that has become a layer.
     pub(crate) fn note(&mut self, node: &NodeProto, id: NodeId) {
-        let entry =
-            |key: &str| node.metadata_props.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
-        if let Some(names) = entry(NAMES) {
+        if let Some(names) = entry(node, NAMES) {
             self.others.extend(names.lines().map(|name| (name.into(), id)));
             return;
         }
-        let paths = entry(SCOPES).map_or_else(|| paths_in_name(&node.name), |list| paths_in_scopes(list));
+        let scopes = entry(node, SCOPES);
+        let paths = scopes.map_or_else(|| paths_in_name(&node.name), paths_in_scopes);
         if !paths.is_empty() {
             self.layers.push((paths, id));
         }
-        let weight = node.input.get(1).and_then(|name| name.strip_suffix(".weight"));
-        if let Some(module) = weight.filter(|_| WITH_WEIGHTS.contains(&node.op_type.as_str())) {
-            self.others.push((module.into(), id));
+        self.others.extend(module_of_weight(node).map(|module| (module.into(), id)));
+        if scopes.is_some() && !node.name.is_empty() {
+            self.others.push((node.name.clone(), id));
         }
     }
 

@@ -11,7 +11,7 @@ use prost::bytes::Bytes;
 use crate::array::Constant;
 use crate::functions::{Placed, inlined, name_of, opset};
 use crate::import::Context;
-use crate::names::Modules;
+use crate::names::{Modules, by_modules};
 use crate::node::{Fault, MAX_RANK, Node, Value};
 use crate::numbers::Numbers;
 use crate::operators::{import, is_known};
@@ -117,13 +117,18 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Gives every layer the name that it has in the file, or else that of its value.
+    /// Gives every layer the name that it has by its modules, or else in the file, or else that of its value.
     fn new(graph: &'a GraphProto, nodes: &'a [Placed], mut context: Context) -> Result<Self> {
         let is_weight: HashSet<_> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
         for input in graph.input.iter().filter(|input| !is_weight.contains(input.name.as_str())) {
             context.unique(&input.name);
         }
-        let names = nodes.iter().map(|placed| context.unique(name_of(&placed.node))).collect();
+        let by_modules = by_modules(nodes.iter().map(|placed| &placed.node));
+        let names = nodes
+            .iter()
+            .zip(&by_modules)
+            .map(|(placed, name)| context.unique(name.as_deref().unwrap_or_else(|| name_of(&placed.node))));
+        let names = names.collect();
         let mut initialisers = HashMap::new();
         for tensor in &graph.initializer {
             let layer = context.unique(if tensor.name.is_empty() { "constant" } else { &tensor.name });

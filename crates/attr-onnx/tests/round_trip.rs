@@ -333,7 +333,7 @@ fn pytorch_exports() {
         "slice",
         "leaky relu",
         "concatenate",
-        "average pooling",
+        "identity",
         "reshape",
         "linear",
         "log-softmax",

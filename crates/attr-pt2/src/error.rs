@@ -37,7 +37,7 @@ pub enum Error {
         reason: String,
     },
     /// Operators that have no layer: each with the names of its layers.
-    #[error("{}", listed(.0))]
+    #[error("{}", attr_onnx::Error::Operators(.0.clone()))]
     Operators(Vec<(String, Vec<String>)>),
     /// An operator contradicts itself or what it reads.
     #[error("layer {layer:?}: {reason}")]
@@ -60,15 +60,4 @@ impl From<attr_checkpoint::Error> for Error {
             other => Error::Format(other.to_string()),
         }
     }
-}
-
-fn listed(operators: &[(String, Vec<String>)]) -> String {
-    let one = |(operator, layers): &(String, Vec<String>)| {
-        let names: Vec<_> = layers.iter().map(|name| format!("{name:?}")).collect();
-        let plural = if layers.len() == 1 { "layer" } else { "layers" };
-        format!("{operator} ({plural} {})", names.join(", "))
-    };
-    let verb = if operators.len() == 1 { "operator is" } else { "operators are" };
-    let all: Vec<_> = operators.iter().map(one).collect();
-    format!("{} {verb} not supported: {}", operators.len(), all.join("; "))
 }

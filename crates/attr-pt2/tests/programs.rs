@@ -131,6 +131,12 @@ fn texts() {
 }
 
 #[test]
+fn pooling_with_windows_of_several_lengths() {
+    check("parts");
+    check("parts-core");
+}
+
+#[test]
 fn several_inputs_and_constants() {
     check("two");
     check("two-core");
@@ -165,7 +171,7 @@ fn what_is_missing_is_one_list() {
     let error = attr_pt2::decode(bytes.into()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "2 operators are not supported: aten.leaky_gelu.default (layer \"features.5\"); aten.softswish.default (layer \
+        "2 operators are not supported: aten.leaky_gelu.default (layer \"features.5\"), aten.softswish.default (layer \
          \"features.8\")"
     );
     assert!(matches!(error, Error::Operators(_)));

@@ -55,15 +55,20 @@ fn network() -> Result<Graph, Error> {
 fn modules_in_the_metadata_and_in_the_names_of_weights() {
     let graph = network().unwrap();
     for (name, expected) in [
-        ("block.bn", "node_Conv_8"),
-        ("block.conv", "node_Conv_8"),
-        ("block.relu", "node_relu"),
-        ("block.relu_1", "node_relu_1"),
-        ("block", "node_relu_1"),
+        ("block.bn", "block.conv"),
+        ("node_Conv_8", "block.conv"),
+        ("block.relu", "block.relu/relu"),
+        ("node_relu", "block.relu/relu"),
+        ("block.relu_1", "block.relu/relu_1"),
+        ("node_relu_1", "block.relu/relu_1"),
+        ("node_mul", "block/mul"),
+        ("block", "block.relu/relu_1"),
     ] {
         assert_eq!(called(&graph, name), Some(expected), "{name}");
     }
-    assert_eq!(graph.other_names().count(), 5);
+    let own: Vec<_> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(own, ["x", "block.conv", "block.relu/relu", "block/mul", "block.relu/relu_1", "n0"]);
+    assert_eq!(graph.other_names().count(), 8);
 }
 
 #[test]

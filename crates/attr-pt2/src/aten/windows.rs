@@ -108,35 +108,64 @@ pub(super) fn average_pool(c: &mut Call) -> Done {
 }
 
 pub(super) fn adaptive_average(c: &mut Call) -> Done {
-    adaptive(c, "GlobalAveragePool", "AveragePool")
+    adaptive(c, ["GlobalAveragePool", "AveragePool", "ReduceMean"])
 }
 
 pub(super) fn adaptive_max(c: &mut Call) -> Done {
-    adaptive(c, "GlobalMaxPool", "MaxPool")
+    adaptive(c, ["GlobalMaxPool", "MaxPool", "ReduceMax"])
 }
 
-/// Windows of one size, where the output's length divides the input's.
-fn adaptive(c: &mut Call, whole: &str, parts: &str) -> Done {
+/// Windows of one size where the output's length divides the input's, else of several.
+fn adaptive(c: &mut Call, [whole, windows, reduce]: [&str; 3]) -> Done {
     let x = c.tensor("self")?;
     let axes = spatial_axes(c, &x)?;
     let out = c.out();
-    let mut kernel = Vec::new();
+    let mut lengths = Vec::new();
     for axis in 2..2 + axes {
         let (from, to) = (c.length(&x, axis)?, c.length(out, axis)?);
         if to < 1 || from < 1 {
             return broken(format!("{from} entries in {to} parts"));
         }
-        if from % to != 0 {
-            return unsupported(format!("of {from} entries in {to} parts of different lengths"));
-        }
-        kernel.push((from / to, to));
+        lengths.push((from, to));
     }
-    if kernel.iter().all(|&(len, _)| len == 1) {
+    let kernel: Vec<_> = lengths.iter().map(|&(from, to)| from / to).collect();
+    if lengths.iter().any(|&(from, to)| from % to != 0) {
+        return several_sizes(c, &x, reduce, &lengths);
+    }
+    if kernel.iter().all(|&len| len == 1) {
         return c.last("Identity", &[&x], vec![]);
     }
-    if kernel.iter().all(|&(_, parts)| parts == 1) {
+    if lengths.iter().all(|&(_, to)| to == 1) {
         return c.last(whole, &[&x], vec![]);
     }
-    let kernel: Vec<_> = kernel.into_iter().map(|(len, _)| len).collect();
-    c.last(parts, &[&x], vec![ints("kernel_shape", &kernel), ints("strides", &kernel)])
+    c.last(windows, &[&x], vec![ints("kernel_shape", &kernel), ints("strides", &kernel)])
+}
+
+/// More parts than this are not made of slices.
+const MOST_PARTS: i64 = 256;
+
+/// Part i of n entries in m parts goes from floor(i n / m) to ceil((i + 1) n / m), along one axis after another: all windows
+/// of a part have as many rows.
+fn several_sizes(c: &mut Call, x: &str, reduce: &str, lengths: &[(i64, i64)]) -> Done {
+    let too_many = |&&(from, to): &&(i64, i64)| to > MOST_PARTS || from > i64::from(i32::MAX);
+    if let Some((from, to)) = lengths.iter().find(too_many) {
+        return unsupported(format!("of {from} entries in {to} parts of different lengths"));
+    }
+    let axes: Vec<_> = (2..).zip(lengths).filter(|(_, (from, to))| from != to).collect();
+    let mut value = x.to_string();
+    for (i, &(axis, &(from, to))) in axes.iter().enumerate() {
+        let along = c.list(&[axis]);
+        let mut parts = Vec::new();
+        for part in 0..to {
+            let (start, end) = (c.list(&[part * from / to]), c.list(&[((part + 1) * from + to - 1) / to]));
+            let window = c.part("Slice", "window", &[&value, &start, &end, &along], vec![]);
+            parts.push(c.part(reduce, "of_window", &[&window, &along], vec![int("keepdims", 1)]));
+        }
+        let parts: Vec<_> = parts.iter().map(String::as_str).collect();
+        if i + 1 == axes.len() {
+            return c.last("Concat", &parts, vec![int("axis", axis)]);
+        }
+        value = c.part("Concat", "joined", &parts, vec![int("axis", axis)]);
+    }
+    Ok(())
 }

@@ -23,7 +23,7 @@ pub(super) fn conv(c: &mut Call) -> Done {
             _ => {
                 let lens = (0..axes).map(|axis| c.length(&weight, axis + 2)).collect::<Done<Vec<_>>>()?;
                 let total: Vec<_> =
-                    lens.iter().zip(&dilation).map(|(&len, &apart)| apart * (len - 1)).collect();
+                    lens.iter().zip(&dilation).map(|(&len, &apart)| apart.saturating_mul(len - 1)).collect();
                 let first: Vec<_> = total.iter().map(|&total| total / 2).collect();
                 let last = total.iter().map(|&total| total - total / 2);
                 first.iter().copied().chain(last).collect()

@@ -1,5 +1,8 @@
 //! Files that are written to take much memory or time: each repeats what takes the most of the fewest bytes.
 
+mod program;
+mod weights;
+
 use crate::Reader;
 use crate::wire::{Field, Value, bytes};
 
@@ -7,12 +10,17 @@ use crate::wire::{Field, Value, bytes};
 pub const SIZE: usize = 1 << 20;
 
 /// How many there are.
-pub const COUNT: usize = FILES.len();
+pub const COUNT: usize = FILES.len() + program::FILES.len() + weights::FILES.len();
 
 /// File number `number` of about `size` bytes, with its name; `None` behind the last one.
 pub fn file(number: usize, size: usize) -> Option<(&'static str, Reader, Vec<u8>)> {
-    let (name, reader, file) = FILES.get(number)?;
-    Some((name, *reader, bytes(&file(size))))
+    if let Some((name, reader, file)) = FILES.get(number) {
+        return Some((name, *reader, bytes(&file(size))));
+    }
+    let programs = program::FILES.iter().map(|(name, file)| (*name, Reader::Program, file));
+    let weights = weights::FILES.iter().map(|(name, file)| (*name, Reader::Weights, file));
+    let (name, reader, file) = programs.chain(weights).nth(number - FILES.len())?;
+    Some((name, reader, file(size)))
 }
 
 type File = fn(usize) -> Vec<Field>;

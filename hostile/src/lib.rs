@@ -11,10 +11,14 @@
 #![forbid(unsafe_code)]
 
 pub mod crafted;
+mod json;
 pub mod mutate;
+mod parts;
+mod pickle;
 pub mod reader;
 pub mod seeds;
 mod wire;
+mod zip;
 
 pub use mutate::Draw;
 pub use reader::{MEMORY, Reader, Reading};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use attr_hostile::{Reader, Seed, crafted, input};
 use clap::Parser;
 
-/// Many broken model files for the readers of ONNX, SavedModels and frozen graphs.
+/// Many broken model files for the readers of networks and weights.
 #[derive(Parser)]
 struct Arguments {
     /// How many files: first the crafted ones and the seeds as they are, then changed seeds
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 }
 
 /// What reads models.
-const MODELS: [Reader; 2] = [Reader::Onnx, Reader::GraphDef];
+const MODELS: [Reader; 4] = [Reader::Onnx, Reader::GraphDef, Reader::Program, Reader::Weights];
 
 /// The files of the repository, and those of the folders that were named which open: what is refused as it is tells
 /// little when it is changed.

@@ -1,6 +1,7 @@
 //! Breaking a file, the same way for the same number.
 
 use crate::Seed;
+use crate::parts::Part;
 use crate::wire::{Field, Value, bytes, count, find, put_varint};
 
 /// A generator of numbers (SplitMix64), so that every run sees the same files.
@@ -8,7 +9,7 @@ use crate::wire::{Field, Value, bytes, count, find, put_varint};
 pub struct Draw(u64);
 
 /// Numbers that lengths, axes and counts are seldom made for.
-const ODD: [i64; 20] = [
+pub(crate) const ODD: [i64; 20] = [
     0,
     1,
     -1,
@@ -42,7 +43,7 @@ impl Draw {
         draw
     }
 
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -50,24 +51,25 @@ impl Draw {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.next() % n.max(1) as u64) as usize
     }
 
-    fn of<T: Copy>(&mut self, list: &[T]) -> T {
+    pub(crate) fn of<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.below(list.len())]
     }
 
-    /// A file with one to six changes: of its fields, if it has some, of its bytes, or of both.
+    /// A file with one to six changes: of its parts, if some are known, of its bytes, or of both.
     pub fn changed(&mut self, seed: &Seed, others: &[Seed]) -> Vec<u8> {
-        let way = if seed.fields.is_empty() { 2 } else { self.below(4) };
+        let is_known = !matches!(seed.part, Part::Bytes(_));
+        let way = if is_known { self.below(4) } else { 2 };
         let mut file = seed.bytes.clone();
-        if way < 3 && !seed.fields.is_empty() {
-            let mut fields = seed.fields.clone();
+        if way < 3 && is_known {
+            let mut part = seed.part.clone();
             for _ in 0..1 + self.below(4) {
-                self.change_field(&mut fields);
+                self.change_part(&mut part, others);
             }
-            file = bytes(&fields);
+            file = part.bytes();
         }
         if way >= 2 {
             for _ in 0..1 + self.below(6) {
@@ -75,6 +77,39 @@ impl Draw {
             }
         }
         file
+    }
+
+    fn change_part(&mut self, part: &mut Part, others: &[Seed]) {
+        match part {
+            Part::Bytes(bytes) => self.change_bytes(bytes, others),
+            Part::Fields(fields) => self.change_field(fields),
+            Part::Members(members) => self.change_members(members, others),
+            Part::Json(value) => self.change_json(value),
+            Part::Headed(header, numbers) => match self.below(8) {
+                0 => self.change_bytes(numbers, others),
+                _ => self.change_json(header),
+            },
+            Part::Pickle(instructions) => self.change_pickle(instructions),
+        }
+    }
+
+    /// Mostly a member that says something, now and then which members there are.
+    fn change_members(&mut self, members: &mut Vec<(String, Part)>, others: &[Seed]) {
+        if members.is_empty() {
+            return;
+        }
+        let (at, other) = (self.below(members.len()), self.below(members.len()));
+        match self.below(12) {
+            0 => drop(members.remove(at)),
+            1 => members[at].1 = members[other].1.clone(),
+            2 => self.change_part(&mut members[at].1, others),
+            _ => {
+                let says = |&at: &usize| !matches!(members[at].1, Part::Bytes(_));
+                let telling: Vec<_> = (0..members.len()).filter(says).collect();
+                let at = if telling.is_empty() { at } else { self.of(&telling) };
+                self.change_part(&mut members[at].1, others);
+            }
+        }
     }
 
     fn change_bytes(&mut self, file: &mut Vec<u8>, others: &[Seed]) {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cap::Cap;
 use cpu_time::ThreadTime;
 use peak_alloc::PeakAlloc;
@@ -22,6 +23,10 @@ pub enum Reader {
     Picture,
     /// NumPy's arrays.
     Npy,
+    /// `attr-pt2`: programs of `torch.export`, to the layer graph.
+    Program,
+    /// `attr-networks`: weights of safetensors files and of PyTorch's checkpoints.
+    Weights,
 }
 
 /// What reading a file has come to.
@@ -42,7 +47,8 @@ pub const LONGEST: Duration = Duration::from_secs(10);
 
 impl Reader {
     /// All of them.
-    pub const ALL: [Reader; 4] = [Reader::Onnx, Reader::GraphDef, Reader::Picture, Reader::Npy];
+    pub const ALL: [Reader; 6] =
+        [Reader::Onnx, Reader::GraphDef, Reader::Picture, Reader::Npy, Reader::Program, Reader::Weights];
 
     /// The name of its fuzz target.
     pub fn name(self) -> &'static str {
@@ -51,14 +57,18 @@ impl Reader {
             Reader::GraphDef => "graphdef",
             Reader::Picture => "picture",
             Reader::Npy => "npy",
+            Reader::Program => "program",
+            Reader::Weights => "weights",
         }
     }
 
     /// The most bytes that may be allocated at once while a file of so many is read.
     pub fn bound(self, len: usize) -> usize {
         match self {
-            Reader::Onnx => len.saturating_mul(64).saturating_add(256 << 20),
-            Reader::GraphDef => len.saturating_mul(64).saturating_add(256 << 20),
+            Reader::Onnx | Reader::GraphDef | Reader::Program => {
+                len.saturating_mul(64).saturating_add(256 << 20)
+            }
+            Reader::Weights => len.saturating_mul(64).saturating_add(128 << 20),
             // The decoder's output, its own buffers, and the picture with eight bits of each colour.
             Reader::Picture => (attr_input::picture::most_bytes(len) as usize).saturating_mul(8) + (1 << 20),
             Reader::Npy => len.saturating_mul(9).saturating_add(16 << 20),
@@ -94,6 +104,8 @@ impl Reader {
             Reader::GraphDef => graphdef(bytes, folder),
             Reader::Picture => attr_input::picture::decode(bytes).map_err(|error| error.to_string()).is_ok(),
             Reader::Npy => attr_input::npy::decode(bytes).map_err(|error| error.to_string()).is_ok(),
+            Reader::Program => program(bytes),
+            Reader::Weights => weights(bytes),
         }
     }
 }
@@ -107,6 +119,20 @@ fn onnx(bytes: &[u8]) -> bool {
         Some(())
     };
     [false, true].into_iter().filter_map(read).count() > 0
+}
+
+/// As [`onnx`], of a program.
+fn program(bytes: &[u8]) -> bool {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let read = |without_batch: bool| {
+        let options = attr_onnx::Options { without_batch, ..attr_onnx::Options::default() };
+        attr_pt2::decode_with(bytes.clone(), &options).map_err(|error| error.to_string()).ok()
+    };
+    [false, true].into_iter().filter_map(read).count() > 0
+}
+
+fn weights(bytes: &[u8]) -> bool {
+    attr_networks::Weights::decode(bytes.to_vec()).map_err(|error| error.to_string()).is_ok()
 }
 
 /// Whether some signature is recognised as layers.

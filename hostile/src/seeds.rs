@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::wire::{Field, fields};
+use crate::parts::Part;
 use crate::{Input, Reader};
 
 /// A file that is as it should be.
@@ -19,7 +19,7 @@ pub struct Seed {
     pub folder: PathBuf,
     /// How many bytes of variables there are beside it.
     pub beside: usize,
-    pub(crate) fields: Vec<Field>,
+    pub(crate) part: Part,
 }
 
 /// No seed is larger than this: larger ones are mostly weights.
@@ -56,6 +56,8 @@ impl Seed {
                 "pb" if !path.ancestors().any(|folder| folder.ends_with("node")) => Some(Reader::GraphDef),
                 "png" | "jpg" => Some(Reader::Picture),
                 "npy" => Some(Reader::Npy),
+                "pt2" => Some(Reader::Program),
+                "pth" | "safetensors" => Some(Reader::Weights),
                 _ => None,
             });
             let Some(reader) = reader.filter(|reader| readers.contains(reader)) else { return Ok(()) };
@@ -64,11 +66,10 @@ impl Seed {
             }
             let name = path.strip_prefix(folder).unwrap_or(path).display().to_string();
             let bytes = fs::read(path)?;
-            let is_model = [Reader::Onnx, Reader::GraphDef].contains(&reader);
-            let fields = if is_model { fields(&bytes, 0).unwrap_or_default() } else { Vec::new() };
+            let part = Part::of(reader, &bytes);
             let folder = path.parent().unwrap_or(path).to_owned();
             let beside = beside(&folder.join("variables"))?;
-            seeds.push(Seed { name, reader, bytes, folder, beside, fields });
+            seeds.push(Seed { name, reader, bytes, folder, beside, part });
             Ok(())
         })?;
         seeds.sort_by(|a, b| a.name.cmp(&b.name));

@@ -9,7 +9,7 @@ use crate::demo::{built, root};
 use crate::packages;
 
 /// The fuzz targets in `fuzz/`.
-const TARGETS: [&str; 4] = ["onnx", "graphdef", "picture", "npy"];
+const TARGETS: [&str; 6] = ["onnx", "graphdef", "picture", "npy", "program", "weights"];
 
 /// Reads broken model files; `arguments` are those of the program `hostile`.
 pub(crate) fn run(cache: &Cache, arguments: &[OsString]) -> Result<(), Box<dyn Error>> {

@@ -14,6 +14,9 @@
 //!
 //! Both of PyTorch's formats are read: the zip archive of today, and the one before version 1.6, several pickles and the
 //! numbers behind them. A pickle that holds arrays of NumPy's is read, too.
+//!
+//! A file may be broken in any way. What is allocated at once while it is read is bounded by its length: 64 bytes for each
+//! byte and 128 MiB, where a sound file takes a few hundred bytes for each tensor.
 
 #![forbid(unsafe_code)]
 

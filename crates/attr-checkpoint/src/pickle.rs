@@ -9,7 +9,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::error::format;
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{Element, MOST_AXES, Tensor};
 use crate::{Error, Result};
 
 /// Deeper than this nothing is nested.
@@ -76,8 +76,9 @@ pub(crate) struct Storage<'a> {
 pub(crate) struct View<'a> {
     pub(crate) storage: Storage<'a>,
     pub(crate) offset: usize,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) strides: Vec<usize>,
+    /// Whole numbers, no more than a tensor has axes. A file may have one list of them for many tensors.
+    pub(crate) shape: Rc<Many<'a>>,
+    pub(crate) strides: Rc<Many<'a>>,
 }
 
 impl Global {
@@ -128,6 +129,11 @@ impl<'a> Many<'a> {
         Ok(many)
     }
 
+    /// The whole numbers among them.
+    pub(crate) fn sizes(&self) -> Vec<usize> {
+        self.items.iter().filter_map(Item::size).collect()
+    }
+
     fn extend(&mut self, items: Vec<Item<'a>>) -> Result<()> {
         let deepest = items.iter().map(Item::depth).max().unwrap_or(0);
         self.depth = self.depth.max(1 + deepest);
@@ -153,8 +159,11 @@ impl<'a> Item<'a> {
         if let Self::Int(size) = self { usize::try_from(*size).ok() } else { None }
     }
 
-    fn sizes(&self) -> Option<Vec<usize>> {
-        if let Self::Tuple(many) = self { many.items.iter().map(Self::size).collect() } else { None }
+    /// As many whole numbers as a tensor may have axes.
+    fn sizes(&self) -> Option<&Rc<Many<'a>>> {
+        let Self::Tuple(many) = self else { return None };
+        let fits = many.items.len() <= MOST_AXES && many.items.iter().all(|item| item.size().is_some());
+        fits.then_some(many)
     }
 
     /// What calling a global with these arguments would make.
@@ -174,16 +183,16 @@ impl<'a> Item<'a> {
                 Self::View(Rc::new(View {
                     storage: **storage,
                     offset: offset.size()?,
-                    shape: shape.sizes()?,
-                    strides: strides.sizes()?,
+                    shape: shape.sizes()?.clone(),
+                    strides: strides.sizes()?.clone(),
                 }))
             }
             _ => return None,
         })
     }
 
-    /// The object after its state has been set.
-    fn build(self, state: &Self) -> Option<Self> {
+    /// The object after its state has been set; an array's numbers are a part of the file.
+    fn build(self, state: &Self, file: &Bytes) -> Option<Self> {
         Some(match (self, state) {
             // PyTorch hangs the versions of its modules on the dictionary; they are not needed.
             (Self::Dict(entries), Self::Dict(_)) => Self::Dict(entries),
@@ -193,8 +202,8 @@ impl<'a> Item<'a> {
             },
             (Self::Empty, Self::Tuple(state)) => match &state.items[..] {
                 [Self::Int(1), shape, Self::Kind(kind), Self::Bool(false), Self::Bytes(bytes)] => {
-                    let numbers = Bytes::copy_from_slice(bytes);
-                    Self::Array(Box::new(Tensor::row_major(*kind, shape.sizes()?, numbers).ok()?))
+                    let numbers = file.slice_ref(bytes);
+                    Self::Array(Box::new(Tensor::row_major(*kind, shape.sizes()?.sizes(), numbers).ok()?))
                 }
                 _ => return None,
             },
@@ -222,14 +231,15 @@ impl<'a> Item<'a> {
 
 /// The interpreter. It reads one pickle a call and leaves `rest` behind it.
 pub(crate) struct Pickle<'a> {
+    file: &'a Bytes,
     pub(crate) rest: &'a [u8],
     /// Every storage that was mentioned.
     pub(crate) storages: Vec<Storage<'a>>,
 }
 
 impl<'a> Pickle<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, storages: Vec::new() }
+    pub(crate) fn new(file: &'a Bytes) -> Self {
+        Self { file, rest: file, storages: Vec::new() }
     }
 
     pub(crate) fn load(&mut self) -> Result<Item<'a>> {
@@ -329,7 +339,7 @@ impl<'a> Pickle<'a> {
                 // BUILD
                 b'b' => {
                     let state = stack.pop()?;
-                    match stack.pop()?.build(&state) {
+                    match stack.pop()?.build(&state, self.file) {
                         Some(built) => built,
                         None => return format("expected the usual state of an object, found another"),
                     }
@@ -484,21 +494,31 @@ mod tests {
         \x89B\x08\x00\x00\x00\x00\x00\x80\x3f\x00\x00\x00\xc0tb.";
 
     fn error(pickle: &[u8]) -> String {
-        Pickle::new(pickle).load().expect_err("expected an error").to_string()
+        Pickle::new(&Bytes::copy_from_slice(pickle)).load().expect_err("expected an error").to_string()
     }
 
     #[test]
     fn reads_an_array() {
-        let Item::Array(array) = Pickle::new(ARRAY).load().unwrap() else { panic!("expected an array") };
+        let file = Bytes::from_static(ARRAY);
+        let Item::Array(array) = Pickle::new(&file).load().unwrap() else { panic!("expected an array") };
         assert_eq!((array.element(), array.shape()), (Element::F32, &[2][..]));
         assert_eq!(array.to_bytes(), [1f32.to_le_bytes(), (-2f32).to_le_bytes()].concat());
+    }
+
+    /// The same bytes may be the numbers of many arrays.
+    #[test]
+    fn an_array_is_a_part_of_the_file() {
+        let file = Bytes::from_static(ARRAY);
+        let Item::Array(array) = Pickle::new(&file).load().unwrap() else { panic!("expected an array") };
+        assert!(file.as_ptr_range().contains(&array.to_bytes().as_ptr()));
     }
 
     #[test]
     fn reads_long_numbers() {
         for (bytes, expected) in [(&b"\x8a\x00."[..], 0), (b"\x8a\x01\xff.", -1), (b"\x8a\x02\xff\x00.", 255)]
         {
-            assert!(matches!(Pickle::new(bytes).load().unwrap(), Item::Int(found) if found == expected));
+            let file = Bytes::from_static(bytes);
+            assert!(matches!(Pickle::new(&file).load().unwrap(), Item::Int(found) if found == expected));
         }
     }
 
@@ -520,7 +540,15 @@ mod tests {
     fn names_what_it_refuses() {
         let deep = [&b"N"[..], &[0x85; 65], b"."].concat();
         let endless = vec![b'N'; MOST_INSTRUCTIONS + 1];
-        let cases: [(&[u8], &str); 8] = [
+        let axes = [
+            &b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"[..],
+            b"X\x01\x00\x00\x000X\x00\x00\x00\x00K\x01tQK\x00(",
+            &b"K\x01".repeat(17),
+            b"t)\x89}tR.",
+        ]
+        .concat();
+        let cases: [(&[u8], &str); 9] = [
+            (&axes, "expected the usual arguments of Tensor"),
             (b"(S'text'\n.", "found the instruction 'S'"),
             (b"cnumpy\ndtype\nX\x02\x00\x00\x00f3K\x00K\x01\x87R.", "expected the usual arguments of Kind"),
             (b"X\xff\xff\xff\xffab", "expected 4294967295 more bytes, found the end of the file after 2"),

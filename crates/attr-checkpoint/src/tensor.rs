@@ -30,6 +30,9 @@ impl Element {
     }
 }
 
+/// No tensor has more axes.
+pub(crate) const MOST_AXES: usize = 16;
+
 /// A view of numbers that lie in a file, little-endian.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
@@ -47,7 +50,7 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// What was expected, where the view is not within the storage, or larger than it.
+    /// What was expected, where the view is not within the storage, or larger than it, or has more than 16 axes.
     pub fn new(
         element: Element,
         shape: Vec<usize>,
@@ -55,6 +58,9 @@ impl Tensor {
         offset: usize,
         storage: Bytes,
     ) -> Result<Self, String> {
+        if shape.len() > MOST_AXES {
+            return Err(format!("expected at most {MOST_AXES} axes, found {}", shape.len()));
+        }
         let held = storage.len() / element.size();
         let count = shape.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim));
         if count.is_none_or(|count| count > held) || shape.len() != strides.len() {
@@ -150,6 +156,7 @@ mod tests {
         assert_eq!(view(4, &[], &[]), None, "it begins behind the storage");
         assert_eq!(view(0, &[2, 2], &[2]), None, "it has too few strides");
         assert_eq!(view(0, &[5], &[0]), None, "it is larger than what the file holds");
+        assert_eq!(view(0, &[1; 17], &[1; 17]), None, "it has too many axes");
         assert_eq!(view(usize::MAX, &[usize::MAX, 2], &[2, 1]), None, "it overflows");
         assert_eq!(view(usize::MAX, &[2], &[2]), None, "it overflows");
     }

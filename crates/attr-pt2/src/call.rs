@@ -24,6 +24,13 @@ impl Fault {
     }
 }
 
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Fault::Unsupported(reason) | Fault::Broken(reason)) = self;
+        f.write_str(reason)
+    }
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Fault::Broken(error.to_string())
@@ -39,6 +46,9 @@ pub(crate) fn unsupported<T>(how: impl Into<String>) -> Done<T> {
 pub(crate) fn broken<T>(reason: impl Into<String>) -> Done<T> {
     Err(Fault::Broken(reason.into()))
 }
+
+/// No more numbers than this are made for one operator.
+const MOST_NUMBERS: i64 = 1 << 22;
 
 /// An operator at its place.
 pub(crate) struct Call<'t, 'a> {
@@ -250,7 +260,8 @@ impl<'t, 'a> Call<'t, 'a> {
     /// The length of an axis, which must be known.
     pub(crate) fn length(&self, value: &str, axis: usize) -> Done<i64> {
         match self.dims(value)?.get(axis) {
-            Some(Size::Fixed(n)) => Ok(*n),
+            Some(Size::Fixed(n @ 0..)) => Ok(*n),
+            Some(Size::Fixed(n)) => broken(format!("axis {axis} has the length {n}")),
             Some(Size::Batch(_)) => unsupported("of the batch"),
             None => broken(format!("axis {axis} is missing")),
         }
@@ -268,7 +279,7 @@ impl<'t, 'a> Call<'t, 'a> {
     }
 
     /// Whole numbers as a value.
-    pub(crate) fn list(&mut self, numbers: &[i64]) -> String {
+    pub(crate) fn list(&mut self, numbers: &[i64]) -> Done<String> {
         self.constant(TensorProto {
             dims: vec![numbers.len() as i64],
             data_type: TensorProto::INT64,
@@ -277,8 +288,14 @@ impl<'t, 'a> Call<'t, 'a> {
         })
     }
 
+    /// Whole numbers, each as a value by itself.
+    pub(crate) fn each<const N: usize>(&mut self, numbers: [i64; N]) -> Done<[String; N]> {
+        let lists = numbers.iter().map(|&number| self.list(&[number])).collect::<Done<Vec<_>>>()?;
+        Ok(lists.try_into().expect("BUG: as many lists as numbers"))
+    }
+
     /// A single whole number as a value without axes.
-    pub(crate) fn index(&mut self, number: i64) -> String {
+    pub(crate) fn index(&mut self, number: i64) -> Done<String> {
         self.constant(TensorProto {
             data_type: TensorProto::INT64,
             int64_data: vec![number],
@@ -311,35 +328,48 @@ impl<'t, 'a> Call<'t, 'a> {
                 tensor.float_data = numbers.iter().map(|&x| x as f32).collect();
             }
         }
-        Ok(self.constant(tensor))
+        self.constant(tensor)
     }
 
-    fn constant(&mut self, mut tensor: TensorProto) -> String {
-        tensor.name = self.t.unique(&format!("{}/constant", self.name));
+    /// As many numbers of the same kind as a value's as these lengths have place for, each by its place.
+    pub(crate) fn filled(&mut self, like: &str, dims: &[i64], number: impl Fn(i64) -> f64) -> Done<String> {
+        let multiplied = |count: i64, &dim: &i64| if dim < 0 { None } else { count.checked_mul(dim) };
+        match dims.iter().try_fold(1, multiplied) {
+            Some(count @ ..=MOST_NUMBERS) => {
+                self.numbers(like, dims, &(0..count).map(number).collect::<Vec<_>>())
+            }
+            _ => unsupported("of very many numbers"),
+        }
+    }
+
+    fn constant(&mut self, mut tensor: TensorProto) -> Done<String> {
+        tensor.name = self.t.unique(&format!("{}/constant", self.name))?;
         let name = tensor.name.clone();
-        self.t.numbers.push(tensor);
-        name
+        let lens = [tensor.float_data.len(), tensor.int32_data.len(), tensor.int64_data.len()];
+        let count = lens.iter().sum::<usize>() + tensor.double_data.len();
+        self.t.constant(tensor, count)?;
+        Ok(name)
     }
 
     /// Lengths as a value.
     pub(crate) fn lengths(&mut self, dims: &[Size]) -> Done<String> {
         if let Some(fixed) = dims.iter().map(|size| size.fixed()).collect::<Option<Vec<_>>>() {
-            return Ok(self.list(&fixed));
+            return self.list(&fixed);
         }
         let batch = self.t.batch()?;
         let mut parts = Vec::new();
         for size in dims {
             parts.push(match *size {
-                Size::Fixed(n) => self.list(&[n]),
+                Size::Fixed(n) => self.list(&[n])?,
                 Size::Batch(1) => batch.clone(),
                 Size::Batch(each) => {
-                    let each = self.list(&[each]);
-                    self.part("Mul", "rows", &[&batch, &each], vec![])
+                    let each = self.list(&[each])?;
+                    self.part("Mul", "rows", &[&batch, &each], vec![])?
                 }
             });
         }
         let parts: Vec<_> = parts.iter().map(String::as_str).collect();
-        Ok(self.part("Concat", "shape", &parts, vec![int("axis", 0)]))
+        self.part("Concat", "shape", &parts, vec![int("axis", 0)])
     }
 
     /// One of several operators that this one becomes, for a purpose, and the name of its value.
@@ -349,10 +379,10 @@ impl<'t, 'a> Call<'t, 'a> {
         role: &str,
         inputs: &[&str],
         attributes: Vec<AttributeProto>,
-    ) -> String {
-        let value = self.t.unique(&format!("{}/{role}", self.name));
-        self.write(op, &value, inputs, &[&value], attributes);
-        value
+    ) -> Done<String> {
+        let value = self.t.unique(&format!("{}/{role}", self.name))?;
+        self.write(op, &value, inputs, &[&value], attributes)?;
+        Ok(value)
     }
 
     /// A value times a number of the kind of `like`; the value itself where that is 1.
@@ -361,21 +391,19 @@ impl<'t, 'a> Call<'t, 'a> {
             return Ok(value);
         }
         let factor = self.numbers(like, &[], &[factor])?;
-        Ok(self.part("Mul", role, &[&value, &factor], vec![]))
+        self.part("Mul", role, &[&value, &factor], vec![])
     }
 
     /// The operator whose value is this one's.
     pub(crate) fn last(&mut self, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Done {
         let (name, out) = (self.name.clone(), self.out());
-        self.write(op, &name, inputs, &[out], attributes);
-        Ok(())
+        self.write(op, &name, inputs, &[out], attributes)
     }
 
     /// As [`Self::last`], with all values.
     pub(crate) fn last_of_all(&mut self, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Done {
         let (name, outputs) = (self.name.clone(), self.outputs.clone());
-        self.write(op, &name, inputs, &outputs, attributes);
-        Ok(())
+        self.write(op, &name, inputs, &outputs, attributes)
     }
 
     /// One of several values of this operator.
@@ -387,8 +415,7 @@ impl<'t, 'a> Call<'t, 'a> {
         attributes: Vec<AttributeProto>,
     ) -> Done {
         let (name, out) = (format!("{}/{i}", self.name), self.outputs[i]);
-        self.write(op, &name, inputs, &[out], attributes);
-        Ok(())
+        self.write(op, &name, inputs, &[out], attributes)
     }
 
     fn write(
@@ -398,7 +425,7 @@ impl<'t, 'a> Call<'t, 'a> {
         inputs: &[&str],
         outputs: &[&str],
         attribute: Vec<AttributeProto>,
-    ) {
+    ) -> Done {
         let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
         let node = NodeProto {
             input: names(inputs),
@@ -408,7 +435,7 @@ impl<'t, 'a> Call<'t, 'a> {
             attribute,
             ..Default::default()
         };
-        self.t.push(node, &self.scopes);
+        self.t.push(node, &self.scopes)
     }
 }
 

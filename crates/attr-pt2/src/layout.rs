@@ -41,8 +41,41 @@ pub(crate) fn only<'a>(archive: &'a Archive, folder: &str, ending: &str) -> Resu
 
 /// A member that is JSON as Python writes it, where numbers may be infinite or none.
 pub(crate) fn json<T: DeserializeOwned>(archive: &Archive, name: &str) -> Result<T> {
-    let text = with_names_of_numbers(archive.get(name)?);
+    let text = archive.get(name)?;
+    let most = text.len().saturating_mul(EACH).saturating_add(LEAST);
+    if cost(text) > most {
+        let reason = format!("{name}: expected values that take at most {most} bytes of memory, found more");
+        return Err(Error::Format(reason));
+    }
+    let text = with_names_of_numbers(text);
     serde_json::from_slice(&text).map_err(|reason| Error::Format(format!("{name}: {reason}")))
+}
+
+/// What the values of a text may take: so many bytes for each of the text, and so many in any case. Those of a sound one take
+/// about 25 for each.
+const EACH: usize = 48;
+const LEAST: usize = 16 << 20;
+
+/// An object of one field: a node of a tree, with place for eleven.
+const OBJECT: usize = 704;
+
+/// An entry of a list, while the list grows.
+const ENTRY: usize = 96;
+
+/// About how many bytes the values of a text take, at most.
+fn cost(text: &[u8]) -> usize {
+    let (mut at, mut cost) = (0, 0usize);
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let (len, more) = match rest[0] {
+            b'"' => (string(rest), 0),
+            b'{' => (1, OBJECT),
+            b'[' | b',' => (1, ENTRY),
+            _ => (1, 0),
+        };
+        at += len;
+        cost = cost.saturating_add(more);
+    }
+    cost
 }
 
 /// Puts `Infinity`, `-Infinity` and `NaN` into quotes, as newer versions of PyTorch write them; JSON has no such numbers.
@@ -98,6 +131,15 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(str::from_utf8(&with_names_of_numbers(text.as_bytes())).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn costs_of_values() {
+        for (text, expected) in
+            [("[1, 2]", 2 * ENTRY), (r#"{"a,{": "b,["}"#, OBJECT), ("", 0), ("\"", 0), ("[{", ENTRY + OBJECT)]
+        {
+            assert_eq!(cost(text.as_bytes()), expected, "{text}");
         }
     }
 }

@@ -19,8 +19,8 @@
 //! was exported with, and any other in practice. Each operator becomes those of ONNX that PyTorch's exporter writes for
 //! it, in memory, which `attr-onnx` then reads: what is recognised there as one layer is so here. Nothing in an archive is
 //! run: the program is JSON, and the numbers are read as they lie there, where they are pickled by the restricted reader of
-//! `attr-checkpoint`. What there is no exact word for is an error that
-//! names every such operator ([`Error::Operators`]). Archives are those of schema versions 7 and 8, as PyTorch 2.5 to
+//! `attr-checkpoint`. What is allocated at once while one is read is bounded as in `attr-onnx`, by 64 bytes for each byte and
+//! 256 MiB. What there is no exact word for is an error that names every such operator ([`Error::Operators`]). Archives are those of schema versions 7 and 8, as PyTorch 2.5 to
 //! 2.15 write them, in each of their layouts; others are an error that says so.
 
 #![forbid(unsafe_code)]
@@ -30,6 +30,7 @@ mod call;
 mod error;
 mod layout;
 mod names;
+mod places;
 mod schema;
 mod size;
 mod translate;
@@ -82,6 +83,7 @@ pub fn decode_with(bytes: Bytes, options: &Options) -> Result<Graph> {
         return Err(Error::Version { expected: "schema version 7 or 8 of torch.export", found });
     }
     let model = translate::translate(&program, &Weights::new(&archive, layout)?)?;
+    drop(program);
     Ok(attr_onnx::from_model(model, archive.size(), options)?)
 }
 

@@ -9,6 +9,9 @@ pub(crate) enum Size {
     Batch(i64),
 }
 
+/// No expression that is understood is longer; a length may be asked for over and over.
+const LONGEST: usize = 256;
+
 impl Size {
     /// What a program says, where the batch has this symbol.
     pub(crate) fn of(said: &SymInt, batch: Option<&str>) -> Option<Self> {
@@ -37,6 +40,9 @@ pub(crate) fn symbol(said: &SymInt) -> Option<&str> {
 
 /// `s0`, `7*s0`, `Symbol('s0', ...)` and `Mul(Integer(7), Symbol('s0', ...))`: the number and the symbol.
 fn product(expression: &str) -> Option<(i64, &str)> {
+    if expression.len() > LONGEST {
+        return None;
+    }
     let expression = expression.trim();
     if let Some(inner) = expression.strip_prefix("Mul(").and_then(|rest| rest.strip_suffix(')')) {
         let (number, symbol) = inner.split_once(", ")?;

@@ -4,13 +4,14 @@
 use std::collections::{HashMap, HashSet};
 
 use attr_onnx::proto::{
-    Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+    AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 
 use crate::aten;
 use crate::call::{Call, Fault};
 use crate::names::Names;
+use crate::places::Places;
 use crate::schema::{Graph, Node, Program, TensorMeta};
 use crate::size::{Size, symbol};
 use crate::weights::{Weights, kind};
@@ -22,8 +23,17 @@ const OPERATOR_SET: i64 = 21;
 /// The value that is the number of rows.
 const BATCH: &str = "attr.batch";
 
-/// A view of more views than this is not changed in place.
-const MOST_VIEWS: usize = 32;
+/// No value has more axes.
+const MOST_AXES: usize = 16;
+
+/// What a translation may take: so many bytes for each of the archive, and so many in any case.
+const EACH: usize = 16;
+const LEAST: usize = 64 << 20;
+
+/// About what a name takes here and where the layers are made of it, and what a number does, which has eight bytes at each
+/// of the two.
+const NAME: usize = 96;
+const NUMBER: usize = 16;
 
 /// What has been written so far.
 pub(crate) struct Translator<'a> {
@@ -32,25 +42,24 @@ pub(crate) struct Translator<'a> {
     pub(crate) numbers: Vec<TensorProto>,
     batch: Option<&'a str>,
     first_input: Option<String>,
-    /// What a value is since an operator has changed it in place.
-    changed: HashMap<&'a str, String>,
-    /// Values that share their numbers with another one: by which operator, of which value.
-    views: HashMap<&'a str, (&'a Node, &'a str)>,
+    places: Places<'a>,
     /// The shapes of values that the program itself does not have.
     metas: HashMap<String, &'a TensorMeta>,
-    last_read: HashMap<&'a str, usize>,
     taken: HashSet<String>,
     /// The last number put behind a name.
     numbered: HashMap<String, usize>,
+    /// How many bytes the translation may still take.
+    left: usize,
 }
 
 /// The ONNX model of a program.
 pub(crate) fn translate(program: &Program, weights: &Weights) -> Result<ModelProto> {
     let graph = &program.graph_module.graph;
-    let mut translator = Translator::new(graph);
+    let mut translator = Translator::new(program, weights.size());
     let inputs = translator.inputs(program, weights)?;
     let names = Names::of(&graph.nodes);
     let mut unsupported: Vec<(String, Vec<String>)> = Vec::new();
+    let mut listed = HashMap::new();
     for (at, node) in graph.nodes.iter().enumerate() {
         if is_about_sizes(node) {
             continue;
@@ -61,10 +70,11 @@ pub(crate) fn translate(program: &Program, weights: &Weights) -> Result<ModelPro
             Err(Fault::Unsupported(how)) => {
                 let space = if how.is_empty() { "" } else { " " };
                 let operator = format!("{}{space}{how}", short(&node.target));
-                match unsupported.iter_mut().find(|(other, _)| *other == operator) {
-                    Some((_, layers)) => layers.push(name.to_string()),
-                    None => unsupported.push((operator, vec![name.to_string()])),
-                }
+                let place = *listed.entry(operator).or_insert_with_key(|operator| {
+                    unsupported.push((operator.clone(), Vec::new()));
+                    unsupported.len() - 1
+                });
+                unsupported[place].1.push(name.to_string());
             }
             Err(Fault::Broken(reason)) => return Err(Error::Layer { layer: name.into(), reason }),
         }
@@ -110,7 +120,8 @@ pub(crate) fn only<'v>(object: &'v serde_json::Value, key: &str) -> Option<&'v s
 }
 
 impl<'a> Translator<'a> {
-    fn new(graph: &'a Graph) -> Self {
+    fn new(program: &'a Program, len: usize) -> Self {
+        let graph = &program.graph_module.graph;
         let mut last_read = HashMap::new();
         for (at, node) in graph.nodes.iter().enumerate() {
             for argument in &node.inputs {
@@ -121,18 +132,20 @@ impl<'a> Translator<'a> {
                 });
             }
         }
+        for output in program.graph_module.signature.output_specs.iter().filter_map(user_output) {
+            last_read.insert(output, graph.nodes.len());
+        }
         Translator {
             graph,
             nodes: Vec::new(),
             numbers: Vec::new(),
             batch: None,
             first_input: None,
-            changed: HashMap::new(),
-            views: HashMap::new(),
+            places: Places::new(last_read),
             metas: HashMap::new(),
-            last_read,
             taken: graph.tensor_values.keys().cloned().collect(),
             numbered: HashMap::new(),
+            left: len.saturating_mul(EACH).saturating_add(LEAST),
         }
     }
 
@@ -164,12 +177,13 @@ impl<'a> Translator<'a> {
                 return Err(broken("a parameter without a name"));
             };
             // Counters of training are read by nothing.
-            if self.last_read.contains_key(name) {
+            if self.places.is_read(name) {
                 // By the path that PyTorch has for them, which is the layer's name where they are a layer of their own.
-                let path = self.unique(numbers);
+                let unique = self.unique(numbers);
+                let path = unique.map_err(|fault| broken(&fault.to_string()))?;
                 self.numbers.push(TensorProto { name: path.clone(), ..weights.get(numbers)? });
                 self.metas.insert(path.clone(), self.meta(name)?);
-                self.changed.insert(name, path);
+                self.places.set(name, path);
             }
         }
         Ok(inputs)
@@ -209,13 +223,8 @@ impl<'a> Translator<'a> {
 
     fn outputs(&self, program: &Program) -> Result<Vec<ValueInfoProto>> {
         let mut outputs = Vec::new();
-        for spec in &program.graph_module.signature.output_specs {
-            let Some(user) = spec.get("user_output") else { continue };
-            let name = only(user, "arg").and_then(|arg| arg.get("as_tensor")?.get("name")?.as_str());
-            if let Some(name) = name {
-                let current = self.current(name);
-                outputs.push(self.value_info(current)?);
-            }
+        for name in program.graph_module.signature.output_specs.iter().filter_map(user_output) {
+            outputs.push(self.value_info(self.current(name))?);
         }
         Ok(outputs)
     }
@@ -237,68 +246,47 @@ impl<'a> Translator<'a> {
             if in_place {
                 self.change(at, old, new, names)?;
             } else if aten::is_view(operator) {
-                self.views.extend(call_outputs(node).into_iter().map(|output| (output, (node, old))));
+                call_outputs(node).into_iter().for_each(|output| self.places.view(output, node, old));
             }
         }
         Ok(())
     }
 
-    /// From here on, whoever reads `old` sees `new`, and whoever reads what `old` is a view of sees it there. Other views
-    /// of the same numbers are not rewritten, so nothing may read one any more.
+    /// An operator has changed a value in place.
     fn change(&mut self, at: usize, old: &'a str, new: &'a str, names: &Names) -> Result<(), Fault> {
-        let chain = self.looked_through(old)?;
-        let base = chain[chain.len() - 1];
-        let others = self.views.keys().filter(|name| !chain.contains(*name) && **name != new);
-        let read = |name: &str| self.last_read.get(name).is_some_and(|&last| last > at);
-        let same_base =
-            |name: &&&str| self.looked_through(name).map_or(true, |chain| chain.last() == Some(&base));
-        if others.filter(same_base).any(|name| read(name)) {
-            return Err(Fault::Unsupported("in place, of numbers that another value has, too".into()));
-        }
         let mut value = new.to_string();
-        self.changed.insert(old, value.clone());
-        for (i, pair) in chain.windows(2).enumerate() {
-            let &[view, parent] = pair else { continue };
-            let is_read = |name: &&str| self.last_read.get(name).is_some_and(|&last| last > at);
-            if !chain[i + 1..].iter().any(is_read) {
-                break;
-            }
-            let (node, _) = self.views[view];
-            let scopes = names.scopes(at).to_string();
-            let meta = self.meta(parent)?;
-            let mut call = Call::new(self, node, "default", names.name(at), &scopes)?;
+        for view in self.places.change(at, old, new)? {
+            let meta = self.meta(view.parent)?;
+            let mut call = Call::new(self, view.node, "default", names.name(at), names.scopes(at))?;
             value = aten::put_back(&mut call, &value)?;
             self.metas.insert(value.clone(), meta);
-            self.changed.insert(parent, value.clone());
+            self.places.set(view.parent, value.clone());
         }
         Ok(())
-    }
-
-    /// A value, what it is a view of, what that is a view of, and so on.
-    fn looked_through(&self, name: &'a str) -> Result<Vec<&'a str>, Fault> {
-        let mut chain = vec![name];
-        while let Some(&(_, parent)) = self.views.get(chain[chain.len() - 1]) {
-            chain.push(parent);
-            if chain.len() > MOST_VIEWS {
-                return Err(Fault::Unsupported("in place, of a view of very many views".into()));
-            }
-        }
-        Ok(chain)
     }
 
     /// The name of a value as it is now.
     pub(crate) fn current<'n>(&'n self, name: &'n str) -> &'n str {
-        let mut name = name;
-        // Each step leads to a value of a later operator.
-        while let Some(new) = self.changed.get(name) {
-            name = new;
-        }
-        name
+        self.places.current(name)
+    }
+
+    /// Takes so many bytes of those that a translation may have.
+    pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
+        let left = self.left.checked_sub(bytes);
+        let too_large = || Fault::Broken("the operators of this program are too large for its length".into());
+        self.left = left.ok_or_else(too_large)?;
+        Ok(())
     }
 
     pub(crate) fn meta(&self, name: &str) -> Result<&'a TensorMeta> {
         let missing = || Error::Format(format!("the shape of value {name:?} is missing"));
-        self.metas.get(name).copied().or_else(|| self.graph.tensor_values.get(name)).ok_or_else(missing)
+        let meta = self.metas.get(name).copied().or_else(|| self.graph.tensor_values.get(name));
+        let meta = meta.ok_or_else(missing)?;
+        if meta.sizes.len() > MOST_AXES {
+            let reason = format!("expected at most {MOST_AXES} axes, found {}", meta.sizes.len());
+            return Err(Error::Tensor { name: name.into(), reason });
+        }
+        Ok(meta)
     }
 
     pub(crate) fn sizes(&self, meta: &TensorMeta) -> Option<Vec<Size>> {
@@ -311,14 +299,15 @@ impl<'a> Translator<'a> {
     }
 
     /// A name that nothing has yet.
-    pub(crate) fn unique(&mut self, name: &str) -> String {
+    pub(crate) fn unique(&mut self, name: &str) -> Result<String, Fault> {
+        self.spend(NAME + 2 * name.len())?;
         let mut unique = name.to_string();
         while !self.taken.insert(unique.clone()) {
             let number = self.numbered.entry(name.into()).or_default();
             *number += 1;
             unique = format!("{name}.{number}");
         }
-        unique
+        Ok(unique)
     }
 
     /// The value that is the number of rows, as a list of one.
@@ -346,13 +335,30 @@ impl<'a> Translator<'a> {
         Ok(BATCH.into())
     }
 
-    pub(crate) fn push(&mut self, mut node: NodeProto, scopes: &str) {
+    pub(crate) fn push(&mut self, mut node: NodeProto, scopes: &str) -> Result<(), Fault> {
+        let names = node.input.iter().chain(&node.output).map(|name| NAME + name.len());
+        let attributes = node.attribute.len() * size_of::<AttributeProto>();
+        let texts = names.sum::<usize>() + node.name.len() + scopes.len();
+        self.spend(size_of::<NodeProto>() + attributes + texts)?;
         if !scopes.is_empty() {
             let key = "pkg.torch.onnx.name_scopes".into();
             node.metadata_props.push(StringStringEntryProto { key, value: scopes.into() });
         }
         self.nodes.push(node);
+        Ok(())
     }
+
+    /// Numbers under a name of their own.
+    pub(crate) fn constant(&mut self, tensor: TensorProto, count: usize) -> Result<(), Fault> {
+        self.spend(size_of::<TensorProto>().saturating_add(count.saturating_mul(NUMBER)))?;
+        self.numbers.push(tensor);
+        Ok(())
+    }
+}
+
+/// The value that is an output of the user's.
+fn user_output(spec: &HashMap<String, serde_json::Value>) -> Option<&str> {
+    only(spec.get("user_output")?, "arg")?.get("as_tensor")?.get("name")?.as_str()
 }
 
 /// The names of an operator's values, in order.

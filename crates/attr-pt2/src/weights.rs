@@ -28,11 +28,17 @@ pub(crate) fn kind(dtype: u32) -> Option<i32> {
     KINDS.iter().find(|(number, ..)| *number == dtype).map(|&(.., kind)| kind)
 }
 
+/// A number has eight bytes in memory at most, and one or more in the archive.
+const NUMBER: usize = 8;
+
+/// So many bytes may the numbers take for each of the archive: those of bytes, under two names each.
+const EACH: usize = 16;
+
 /// What an archive has of the parameters and buffers, and of the constants.
 pub(crate) struct Weights<'a> {
     archive: &'a Archive,
     lists: Vec<List<'a>>,
-    /// How many bytes may still be copied.
+    /// How many bytes the numbers may still take, in memory and while they are read.
     left: Cell<usize>,
 }
 
@@ -63,7 +69,7 @@ impl<'a> Weights<'a> {
                 }
             }
         }
-        Ok(Weights { archive, lists, left: Cell::new(archive.size()) })
+        Ok(Weights { archive, lists, left: Cell::new(archive.size().saturating_mul(EACH)) })
     }
 
     /// The numbers of this name, in row-major order.
@@ -75,11 +81,7 @@ impl<'a> Weights<'a> {
         let Some(&(.., data_type)) = known else {
             return Err(broken(format!("numbers of type {:?} are not known", tensor.element())));
         };
-        if !tensor.is_row_major() {
-            let size = tensor.shape().iter().product::<usize>() * tensor.element().size();
-            let left = self.left.get().checked_sub(size);
-            self.left.set(left.ok_or_else(|| broken("views take more than the whole file has".into()))?);
-        }
+        self.spend(tensor.shape().iter().product::<usize>().saturating_mul(NUMBER)).map_err(broken)?;
         Ok(TensorProto {
             name: name.into(),
             dims: tensor.shape().iter().map(|&dim| dim as i64).collect(),
@@ -87,6 +89,18 @@ impl<'a> Weights<'a> {
             raw_data: Some(tensor.to_bytes()),
             ..Default::default()
         })
+    }
+
+    /// How long the archive is, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.archive.size()
+    }
+
+    /// Several names may stand for the same numbers, but not for ever more.
+    fn spend(&self, bytes: usize) -> Result<(), String> {
+        let left = self.left.get().checked_sub(bytes);
+        self.left.set(left.ok_or("the weights are far more than the whole file has")?);
+        Ok(())
     }
 
     fn find(&self, list: &List<'_>, name: &str) -> Result<Option<Tensor>> {
@@ -99,6 +113,7 @@ impl<'a> Weights<'a> {
         let broken = |reason: String| Error::Tensor { name: name.into(), reason };
         if entry.use_pickle {
             // A tensor alone.
+            self.spend(bytes.len()).map_err(broken)?;
             let tensor = attr_checkpoint::decode(bytes)?.remove("");
             return tensor
                 .map(Some)

@@ -3,6 +3,7 @@
 //! The fixtures are made by `xtask/python/program_fixtures.py`.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 
 use attr_candle::{CandleModel, CandleTensor, compile};
@@ -153,6 +154,69 @@ fn every_version_of_pytorch() {
         let numbers = numbers.unwrap();
         assert!(bytes.windows(numbers.len()).any(|part| part == numbers.as_bytes()), "{version}: {schema}");
         check(&name);
+    }
+}
+
+/// A program of these operators, each of one value.
+fn archive(nodes: &[(&str, &str, &str)], output: &str) -> Vec<u8> {
+    use serde_json::json;
+    let value = |name: &str| json!({"as_tensor": {"name": name}});
+    let node = |&(operator, x, y): &(&str, &str, &str)| {
+        json!({
+            "target": format!("torch.ops.aten.{operator}.default"),
+            "inputs": [{"name": "self", "arg": value(x)}],
+            "outputs": [value(y)],
+        })
+    };
+    let meta = json!({"dtype": 7, "sizes": [{"as_int": 2}, {"as_int": 3}]});
+    let nodes: Vec<_> = nodes.iter().map(node).collect();
+    let values: serde_json::Map<_, _> =
+        ["x", "y", "z", "v"].into_iter().map(|name| (name.to_string(), meta.clone())).collect();
+    let program = json!({
+        "graph_module": {
+            "graph": {"nodes": nodes, "tensor_values": values},
+            "signature": {
+                "input_specs": [{"user_input": {"arg": value("x")}}],
+                "output_specs": [{"user_output": {"arg": value(output)}}],
+            },
+        },
+        "schema_version": {"major": 8, "minor": 8},
+    });
+    let members = [
+        ("a/models/model.json", program.to_string().into_bytes()),
+        ("a/data/weights/_config.json", br#"{"config": {}}"#.into()),
+        ("a/data/constants/_config.json", br#"{"config": {}}"#.into()),
+    ];
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, bytes) in members {
+        zip.start_file(name, stored).unwrap();
+        zip.write_all(&bytes).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// Which layer an output is where operators before it have worked in place, or why that is not known.
+#[test]
+fn who_sees_what_was_changed_in_place() {
+    let shared = "in place, of numbers that another value has, too";
+    let cases: [(&[(&str, &str, &str)], &str, Result<&str, &str>); 8] = [
+        (&[("relu_", "x", "y"), ("neg_", "y", "z")], "x", Ok("z")),
+        (&[("relu_", "x", "y"), ("neg_", "x", "z")], "y", Ok("z")),
+        (&[("neg", "x", "y"), ("relu_", "x", "z")], "y", Ok("y")),
+        (&[("detach", "x", "v"), ("neg_", "v", "y")], "x", Ok("y")),
+        (&[("detach", "x", "v"), ("neg_", "x", "y")], "v", Err(shared)),
+        (&[("relu_", "x", "y"), ("detach", "y", "v"), ("neg_", "x", "z")], "v", Err(shared)),
+        (&[("relu_", "x", "x")], "x", Err("gives \"x\", which something else gives too")),
+        (&[("relu_", "y", "z"), ("relu_", "z", "y")], "y", Err("which only a later layer")),
+    ];
+    for (nodes, output, expected) in cases {
+        let found = attr_pt2::decode(archive(nodes, output).into());
+        match (found, expected) {
+            (Ok(graph), Ok(layer)) => assert_eq!(graph.node(graph.outputs()[0]).name, layer, "{nodes:?}"),
+            (Err(error), Err(reason)) => assert!(error.to_string().contains(reason), "{nodes:?}: {error}"),
+            (found, _) => panic!("{nodes:?}: expected {expected:?}, found {found:?}"),
+        }
     }
 }
 

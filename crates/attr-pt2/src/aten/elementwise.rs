@@ -75,7 +75,7 @@ pub(super) fn add(c: &mut Call) -> Done {
 pub(super) fn not_equal(c: &mut Call) -> Done {
     let x = c.tensor("self")?;
     let y = other(c, &x, "other")?;
-    let equal = c.part("Equal", "equal", &[&x, &y], vec![]);
+    let equal = c.part("Equal", "equal", &[&x, &y], vec![])?;
     c.last("Not", &[&equal], vec![])
 }
 
@@ -97,7 +97,7 @@ pub(super) fn square(c: &mut Call) -> Done {
 
 pub(super) fn rsqrt(c: &mut Call) -> Done {
     let x = c.tensor("self")?;
-    let root = c.part("Sqrt", "root", &[&x], vec![]);
+    let root = c.part("Sqrt", "root", &[&x], vec![])?;
     c.last("Reciprocal", &[&root], vec![])
 }
 
@@ -136,7 +136,7 @@ pub(super) fn gelu(c: &mut Call) -> Done {
 
 pub(super) fn silu(c: &mut Call) -> Done {
     let x = c.tensor("self")?;
-    let gate = c.part("Sigmoid", "gate", &[&x], vec![]);
+    let gate = c.part("Sigmoid", "gate", &[&x], vec![])?;
     c.last("Mul", &[&x, &gate], vec![])
 }
 
@@ -161,8 +161,8 @@ pub(super) fn prelu(c: &mut Call) -> Done {
         return c.last("PRelu", &[&x, &slope], vec![]);
     }
     let dims: Vec<_> = std::iter::once(slopes).chain(vec![1; rank - 2]).collect();
-    let dims = c.list(&dims);
-    let slope = c.part("Reshape", "slopes", &[&slope, &dims], vec![]);
+    let dims = c.list(&dims)?;
+    let slope = c.part("Reshape", "slopes", &[&slope, &dims], vec![])?;
     c.last("PRelu", &[&x, &slope], vec![])
 }
 
@@ -188,5 +188,5 @@ pub(super) fn mask_of_choices(c: &mut Call, mask: &str, like: &str) -> Done<Stri
         return Ok(mask.into());
     }
     let (kept, left_out) = (c.numbers(like, &[], &[0.0])?, c.numbers(like, &[], &[f64::NEG_INFINITY])?);
-    Ok(c.part("Where", "mask", &[mask, &kept, &left_out], vec![]))
+    c.part("Where", "mask", &[mask, &kept, &left_out], vec![])
 }

@@ -26,6 +26,9 @@ fn permutation(c: &Call, x: &str) -> Done<Vec<i64>> {
     Ok(match c.operator() {
         "permute" => {
             let axes = c.ints("dims")?.unwrap_or_default();
+            if axes.len() != rank {
+                return broken(format!("an order of {} axes for {rank}", axes.len()));
+            }
             axes.iter().map(|&axis| c.axis(axis, rank).map(|axis| axis as i64)).collect::<Done<_>>()?
         }
         operator => {
@@ -64,9 +67,11 @@ pub(super) fn stack(c: &mut Call) -> Done {
     let values: Vec<_> = c.tensors("tensors")?.into_iter().flatten().collect();
     let rank = c.rank(c.out())?;
     let axis = c.axis(c.int("dim")?.unwrap_or(0), rank)? as i64;
-    let axes = c.list(&[axis]);
-    let parts: Vec<_> =
-        values.iter().map(|value| c.part("Unsqueeze", "part", &[value, &axes], vec![])).collect();
+    let axes = c.list(&[axis])?;
+    let parts: Vec<_> = values
+        .iter()
+        .map(|value| c.part("Unsqueeze", "part", &[value, &axes], vec![]))
+        .collect::<Done<_>>()?;
     let parts: Vec<_> = parts.iter().map(String::as_str).collect();
     c.last("Concat", &parts, vec![int("axis", axis)])
 }
@@ -77,7 +82,7 @@ pub(super) fn split(c: &mut Call) -> Done {
     let axis = c.axis(c.int("dim")?.unwrap_or(0), c.rank(&x)?)?;
     let outputs = c.outputs.clone();
     let lens = outputs.iter().map(|part| c.length(part, axis)).collect::<Done<Vec<_>>>()?;
-    let lens = c.list(&lens);
+    let lens = c.list(&lens)?;
     c.last_of_all("Split", &[&x, &lens], vec![int("axis", axis as i64)])
 }
 
@@ -86,7 +91,7 @@ pub(super) fn unbind(c: &mut Call) -> Done {
     let x = c.tensor("self")?;
     let axis = c.axis(c.int("dim")?.unwrap_or(0), c.rank(&x)?)?;
     for i in 0..c.outputs.len() {
-        let at = c.index(i as i64);
+        let at = c.index(i as i64)?;
         c.value(i, "Gather", &[&x, &at], vec![int("axis", axis as i64)])?;
     }
     Ok(())
@@ -97,7 +102,7 @@ pub(super) fn select(c: &mut Call) -> Done {
     let axis = c.axis(c.int("dim")?.unwrap_or(0), c.rank(&x)?)?;
     let at = c.int("index")?.unwrap_or(0);
     let at = if at < 0 { at + c.length(&x, axis)? } else { at };
-    let at = c.index(at);
+    let at = c.index(at)?;
     c.last("Gather", &[&x, &at], vec![int("axis", axis as i64)])
 }
 
@@ -110,7 +115,7 @@ pub(super) fn slice(c: &mut Call) -> Done {
     }
     let start = c.int("start")?.unwrap_or(0);
     let end = c.int("end")?.unwrap_or(i64::MAX);
-    let [start, end, axis, step] = [start, end, axis as i64, step].map(|number| c.list(&[number]));
+    let [start, end, axis, step] = c.each([start, end, axis as i64, step])?;
     c.last("Slice", &[&x, &start, &end, &axis, &step], vec![])
 }
 
@@ -157,7 +162,7 @@ pub(super) fn pad(c: &mut Call) -> Done {
         both[rank - 1 - i] = pair[0];
         both[2 * rank - 1 - i] = pair[1];
     }
-    let both = c.list(&both);
+    let both = c.list(&both)?;
     let value = c.number("value")?.unwrap_or(0.0);
     let value = c.numbers(&x, &[], &[value])?;
     c.last("Pad", &[&x, &both, &value], vec![text("mode", mode)])
@@ -184,13 +189,13 @@ pub(super) fn roll(c: &mut Call) -> Done {
             return broken("an axis without entries");
         }
         let (middle, axis) = (len - shift.rem_euclid(len), axis as i64);
-        let [zero, middle, end, along] = [0, middle, i64::MAX, axis].map(|number| c.list(&[number]));
-        let front = c.part("Slice", "end", &[&value, &middle, &end, &along], vec![]);
-        let back = c.part("Slice", "beginning", &[&value, &zero, &middle, &along], vec![]);
+        let [zero, middle, end, along] = c.each([0, middle, i64::MAX, axis])?;
+        let front = c.part("Slice", "end", &[&value, &middle, &end, &along], vec![])?;
+        let back = c.part("Slice", "beginning", &[&value, &zero, &middle, &along], vec![])?;
         let attributes = vec![int("axis", axis)];
         match i + 1 == axes.len() {
             true => c.last("Concat", &[&front, &back], attributes)?,
-            false => value = c.part("Concat", "rolled", &[&front, &back], attributes),
+            false => value = c.part("Concat", "rolled", &[&front, &back], attributes)?,
         }
     }
     Ok(())
@@ -220,11 +225,7 @@ pub(super) fn arange(c: &mut Call) -> Done {
     let (start, step) = (c.number("start")?.unwrap_or(0.0), c.number("step")?.unwrap_or(1.0));
     let out = c.out();
     let [Size::Fixed(len)] = c.dims(out)?[..] else { return unsupported("of the batch's length") };
-    if !(0..1 << 22).contains(&len) {
-        return unsupported("of very many numbers");
-    }
-    let numbers: Vec<_> = (0..len).map(|i| start + step * i as f64).collect();
-    let value = c.numbers(out, &[len], &numbers)?;
+    let value = c.filled(out, &[len], |i| start + step * i as f64)?;
     c.last("Identity", &[&value], vec![])
 }
 
@@ -270,13 +271,13 @@ pub(crate) fn put_back(c: &mut Call, part: &str) -> Done<String> {
             let axes = permutation(c, &x)?;
             let mut back = vec![0; axes.len()];
             axes.iter().enumerate().for_each(|(to, &from)| back[from as usize] = to as i64);
-            Ok(c.part("Transpose", "changed", &[part], vec![ints("perm", &back)]))
+            c.part("Transpose", "changed", &[part], vec![ints("perm", &back)])
         }
         "alias" | "detach" | "contiguous" => Ok(part.to_string()),
         "view" | "reshape" | "flatten" | "unflatten" | "squeeze" | "unsqueeze" => {
             let dims = c.dims(&x)?;
             let dims = c.lengths(&dims)?;
-            Ok(c.part("Reshape", "changed", &[part, &dims], vec![]))
+            c.part("Reshape", "changed", &[part, &dims], vec![])
         }
         other => unsupported(format!("in place, of what {other} gives")),
     }
@@ -299,24 +300,24 @@ fn placed(c: &mut Call, part: &str, role: &str) -> Done<String> {
     let mut part = part.to_string();
     let (start, end) = match c.int("index")? {
         Some(at) => {
-            let axes = c.list(&[axis as i64]);
-            part = c.part("Unsqueeze", "entry", &[&part, &axes], vec![]);
-            (counted(at), counted(at) + 1)
+            let axes = c.list(&[axis as i64])?;
+            part = c.part("Unsqueeze", "entry", &[&part, &axes], vec![])?;
+            (counted(at), counted(at).saturating_add(1))
         }
         None => (counted(c.int("start")?.unwrap_or(0)), counted(c.int("end")?.unwrap_or(len))),
     };
-    let kept = |c: &mut Call, from: i64, to: i64| {
-        let [from, to, along] = [from, to, axis as i64].map(|number| c.list(&[number]));
+    let kept = |c: &mut Call, from: i64, to: i64| -> Done<String> {
+        let [from, to, along] = c.each([from, to, axis as i64])?;
         c.part("Slice", "kept", &[&x, &from, &to, &along], vec![])
     };
     let mut parts = Vec::new();
     if start > 0 {
-        parts.push(kept(c, 0, start));
+        parts.push(kept(c, 0, start)?);
     }
     parts.push(part);
     if end < len {
-        parts.push(kept(c, end, len));
+        parts.push(kept(c, end, len)?);
     }
     let parts: Vec<_> = parts.iter().map(String::as_str).collect();
-    Ok(c.part("Concat", role, &parts, vec![int("axis", axis as i64)]))
+    c.part("Concat", role, &parts, vec![int("axis", axis as i64)])
 }

@@ -6,7 +6,7 @@ use crate::call::{Call, Done, broken, float, int, unsupported};
 fn param(c: &mut Call, x: &str, name: &str, len: i64, otherwise: f64) -> Done<String> {
     match c.optional(name)? {
         Some(value) => Ok(value),
-        None => c.numbers(x, &[len], &vec![otherwise; usize::try_from(len).unwrap_or(0).min(1 << 22)]),
+        None => c.filled(x, &[len], |_| otherwise),
     }
 }
 
@@ -36,14 +36,9 @@ pub(super) fn instance_norm(c: &mut Call) -> Done {
 pub(super) fn layer_norm(c: &mut Call) -> Done {
     let x = c.tensor("input")?;
     let Some(lens) = c.ints("normalized_shape")? else { return broken("normalized_shape is missing") };
-    let Some(len) =
-        lens.iter().try_fold(1i64, |len, &n| len.checked_mul(n)).filter(|&len| (1..1 << 22).contains(&len))
-    else {
-        return broken(format!("a norm of {lens:?} numbers"));
-    };
     let weight = match c.optional("weight")? {
         Some(weight) => weight.to_string(),
-        None => c.numbers(&x, &lens, &vec![1.0; len as usize])?,
+        None => c.filled(&x, &lens, |_| 1.0)?,
     };
     let epsilon = c.number("eps")?.unwrap_or(1e-5);
     let bias = c.optional("bias")?.unwrap_or_default();

@@ -16,11 +16,11 @@ pub(super) fn linear(c: &mut Call) -> Done {
     if c.rank(&x)? == 2 {
         return c.last("Gemm", &[&x, &weight, bias.as_deref().unwrap_or("")], vec![int("transB", 1)]);
     }
-    let turned = c.part("Transpose", "weight", &[&weight], vec![]);
+    let turned = c.part("Transpose", "weight", &[&weight], vec![])?;
     match bias {
         None => c.last("MatMul", &[&x, &turned], vec![]),
         Some(bias) => {
-            let product = c.part("MatMul", "product", &[&x, &turned], vec![]);
+            let product = c.part("MatMul", "product", &[&x, &turned], vec![])?;
             c.last("Add", &[&product, &bias], vec![])
         }
     }
@@ -35,14 +35,14 @@ pub(super) fn addmm(c: &mut Call) -> Done {
     if c.rank(&x)? == 1 {
         return c.last("Gemm", &[&a, &b, &x], vec![]);
     }
-    let product = c.part("MatMul", "product", &[&a, &b], vec![]);
+    let product = c.part("MatMul", "product", &[&a, &b], vec![])?;
     c.last("Add", &[&x, &product], vec![])
 }
 
 pub(super) fn baddbmm(c: &mut Call) -> Done {
     let (x, a, b) = (c.tensor("self")?, c.tensor("batch1")?, c.tensor("batch2")?);
     let (beta, alpha) = (c.number("beta")?.unwrap_or(1.0), c.number("alpha")?.unwrap_or(1.0));
-    let product = c.part("MatMul", "product", &[&a, &b], vec![]);
+    let product = c.part("MatMul", "product", &[&a, &b], vec![])?;
     let product = c.scaled(product, alpha, &a, "scaled")?;
     let x = c.scaled(x, beta, &a, "added")?;
     c.last("Add", &[&x, &product], vec![])
@@ -65,19 +65,19 @@ pub(super) fn attention(c: &mut Call) -> Done {
     let scale = c.number("scale")?.unwrap_or_else(|| 1.0 / (width as f64).sqrt());
     let mut axes: Vec<_> = (0..rank as i64).collect();
     axes.swap(rank - 2, rank - 1);
-    let turned = c.part("Transpose", "keys", &[&k], vec![crate::call::ints("perm", &axes)]);
-    let product = c.part("MatMul", "product", &[&q, &turned], vec![]);
+    let turned = c.part("Transpose", "keys", &[&k], vec![crate::call::ints("perm", &axes)])?;
+    let product = c.part("MatMul", "product", &[&q, &turned], vec![])?;
     let scale = c.numbers(&q, &[], &[scale])?;
-    let mut scores = c.part("Mul", "scores", &[&product, &scale], vec![]);
+    let mut scores = c.part("Mul", "scores", &[&product, &scale], vec![])?;
     let mask = match c.optional("attn_mask")? {
         Some(mask) => Some(mask_of_choices(c, &mask, &q)?),
         None if c.flag("is_causal")? => Some(causal(c, &q, &k, rank)?),
         None => None,
     };
     if let Some(mask) = mask {
-        scores = c.part("Add", "masked", &[&scores, &mask], vec![]);
+        scores = c.part("Add", "masked", &[&scores, &mask], vec![])?;
     }
-    let weights = c.part("Softmax", "weights", &[&scores], vec![int("axis", -1)]);
+    let weights = c.part("Softmax", "weights", &[&scores], vec![int("axis", -1)])?;
     c.last("MatMul", &[&weights, &v], vec![])
 }
 
@@ -87,10 +87,6 @@ fn causal(c: &mut Call, q: &str, k: &str, rank: usize) -> Done<String> {
     let [Ok(Size::Fixed(rows)), Ok(Size::Fixed(columns))] = lens else {
         return unsupported("of a number of tokens that is not known");
     };
-    if rows.checked_mul(columns).is_none_or(|count| count > 1 << 22) {
-        return unsupported("of very many tokens");
-    }
     let entry = |i: i64| if i % columns > i / columns { f64::NEG_INFINITY } else { 0.0 };
-    let numbers: Vec<_> = (0..rows * columns).map(entry).collect();
-    c.numbers(q, &[rows, columns], &numbers)
+    c.filled(q, &[rows, columns], entry)
 }

@@ -24,7 +24,7 @@ fn axes(c: &Call, x: &str) -> Done<Vec<i64>> {
 pub(super) fn reduce(c: &mut Call, op: &str) -> Done {
     let x = c.tensor("self")?;
     let (axes, keep) = (axes(c, &x)?, c.flag("keepdim")?);
-    let axes = c.list(&axes);
+    let axes = c.list(&axes)?;
     c.last(op, &[&x, &axes], vec![int("keepdims", i64::from(keep))])
 }
 
@@ -51,9 +51,10 @@ pub(super) fn norm(c: &mut Call) -> Done {
 pub(super) fn any(c: &mut Call) -> Done {
     let x = c.tensor("self")?;
     let (axes, keep) = (axes(c, &x)?, c.flag("keepdim")?);
-    let axes = c.list(&axes);
-    let numbers = c.part("Cast", "numbers", &[&x], vec![int("to", i64::from(TensorProto::FLOAT))]);
-    let largest = c.part("ReduceMax", "largest", &[&numbers, &axes], vec![int("keepdims", i64::from(keep))]);
+    let axes = c.list(&axes)?;
+    let numbers = c.part("Cast", "numbers", &[&x], vec![int("to", i64::from(TensorProto::FLOAT))])?;
+    let largest =
+        c.part("ReduceMax", "largest", &[&numbers, &axes], vec![int("keepdims", i64::from(keep))])?;
     let zero = c.of_kind(TensorProto::FLOAT, &[], &[0.0])?;
     c.last("Greater", &[&largest, &zero], vec![])
 }

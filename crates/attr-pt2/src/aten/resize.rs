@@ -27,6 +27,6 @@ pub(super) fn resize(c: &mut Call) -> Done {
     }
     let out = c.out();
     let sizes = axes.iter().map(|&axis| c.length(out, axis as usize)).collect::<Done<Vec<_>>>()?;
-    let sizes = c.list(&sizes);
+    let sizes = c.list(&sizes)?;
     c.last("Resize", &[&x, "", "", &sizes], attributes)
 }

@@ -23,7 +23,7 @@ pub(super) fn conv(c: &mut Call) -> Done {
             _ => {
                 let lens = (0..axes).map(|axis| c.length(&weight, axis + 2)).collect::<Done<Vec<_>>>()?;
                 let total: Vec<_> =
-                    lens.iter().zip(&dilation).map(|(&len, &apart)| apart * (len - 1)).collect();
+                    lens.iter().zip(&dilation).map(|(&len, &apart)| apart.saturating_mul(len - 1)).collect();
                 let first: Vec<_> = total.iter().map(|&total| total / 2).collect();
                 let last = total.iter().map(|&total| total - total / 2);
                 first.iter().copied().chain(last).collect()
@@ -154,18 +154,18 @@ fn several_sizes(c: &mut Call, x: &str, reduce: &str, lengths: &[(i64, i64)]) ->
     let axes: Vec<_> = (2..).zip(lengths).filter(|(_, (from, to))| from != to).collect();
     let mut value = x.to_string();
     for (i, &(axis, &(from, to))) in axes.iter().enumerate() {
-        let along = c.list(&[axis]);
+        let along = c.list(&[axis])?;
         let mut parts = Vec::new();
         for part in 0..to {
-            let (start, end) = (c.list(&[part * from / to]), c.list(&[((part + 1) * from + to - 1) / to]));
-            let window = c.part("Slice", "window", &[&value, &start, &end, &along], vec![]);
-            parts.push(c.part(reduce, "of_window", &[&window, &along], vec![int("keepdims", 1)]));
+            let [start, end] = c.each([part * from / to, ((part + 1) * from + to - 1) / to])?;
+            let window = c.part("Slice", "window", &[&value, &start, &end, &along], vec![])?;
+            parts.push(c.part(reduce, "of_window", &[&window, &along], vec![int("keepdims", 1)])?);
         }
         let parts: Vec<_> = parts.iter().map(String::as_str).collect();
         if i + 1 == axes.len() {
             return c.last("Concat", &parts, vec![int("axis", axis)]);
         }
-        value = c.part("Concat", "joined", &parts, vec![int("axis", axis)]);
+        value = c.part("Concat", "joined", &parts, vec![int("axis", axis)])?;
     }
     Ok(())
 }

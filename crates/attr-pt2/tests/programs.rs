@@ -157,11 +157,14 @@ fn every_version_of_pytorch() {
     }
 }
 
+/// An operator's name, what it reads, and what it gives.
+type Operator<'a> = (&'a str, &'a str, &'a str);
+
 /// A program of these operators, each of one value.
-fn archive(nodes: &[(&str, &str, &str)], output: &str) -> Vec<u8> {
+fn archive(nodes: &[Operator], output: &str) -> Vec<u8> {
     use serde_json::json;
     let value = |name: &str| json!({"as_tensor": {"name": name}});
-    let node = |&(operator, x, y): &(&str, &str, &str)| {
+    let node = |&(operator, x, y): &Operator| {
         json!({
             "target": format!("torch.ops.aten.{operator}.default"),
             "inputs": [{"name": "self", "arg": value(x)}],
@@ -200,7 +203,7 @@ fn archive(nodes: &[(&str, &str, &str)], output: &str) -> Vec<u8> {
 #[test]
 fn who_sees_what_was_changed_in_place() {
     let shared = "in place, of numbers that another value has, too";
-    let cases: [(&[(&str, &str, &str)], &str, Result<&str, &str>); 8] = [
+    let cases: [(&[Operator], &str, Result<&str, &str>); 8] = [
         (&[("relu_", "x", "y"), ("neg_", "y", "z")], "x", Ok("z")),
         (&[("relu_", "x", "y"), ("neg_", "x", "z")], "y", Ok("z")),
         (&[("neg", "x", "y"), ("relu_", "x", "z")], "y", Ok("y")),

@@ -68,7 +68,9 @@ class Parts(nn.Module):
 
     def forward(self, image):
         x = nn.functional.adaptive_avg_pool2d(image, (3, 2))
-        return x.flatten(1) * 2.0, nn.functional.adaptive_max_pool2d(image, (2, 5)), nn.functional.adaptive_avg_pool2d(image, (7, 4))
+        y = nn.functional.adaptive_avg_pool2d(image.contiguous(memory_format=torch.channels_last), 1)
+        z = nn.functional.adaptive_avg_pool2d(image, (7, 4))
+        return x.flatten(1) * 2.0, nn.functional.adaptive_max_pool2d(image, (2, 5)), z * y
 
 
 class Text(nn.Module):

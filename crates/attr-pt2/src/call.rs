@@ -50,6 +50,9 @@ pub(crate) fn broken<T>(reason: impl Into<String>) -> Done<T> {
 /// No more numbers than this are made for one operator.
 const MOST_NUMBERS: i64 = 1 << 22;
 
+/// No further back than this is looked for what a value was before.
+const MOST_STEPS: usize = 64;
+
 /// An operator at its place.
 pub(crate) struct Call<'t, 'a> {
     t: &'t mut Translator<'a>,
@@ -242,6 +245,32 @@ impl<'t, 'a> Call<'t, 'a> {
             Some(dims) => Ok(dims),
             None => unsupported("of a length that depends on something else than the batch"),
         }
+    }
+
+    /// How many numbers lie between neighbours along each axis of a value, where PyTorch has it.
+    pub(crate) fn strides(&self, value: &str) -> Done<Vec<Size>> {
+        let strides = self.t.meta(value)?.strides.iter().map(|stride| self.t.size(stride));
+        strides.collect::<Option<_>>().map_or_else(|| unsupported("of strides that are not known"), Ok)
+    }
+
+    /// What a value was before it was repeated along its first axis; the value itself where it wasn't.
+    pub(crate) fn unrepeated(&self, value: &str) -> Done<String> {
+        let dims = self.dims(value)?;
+        let mut at = value;
+        for node in self.t.nodes.iter().rev().take(MOST_STEPS).filter(|node| node.output.len() == 1) {
+            match (node.op_type.as_str(), node.input.first()) {
+                _ if node.output[0] != at => {}
+                ("Identity", Some(before)) => at = before,
+                ("Expand", Some(before)) => {
+                    let own = self.dims(before)?;
+                    let added = own == dims[1..];
+                    let repeated = own.split_first() == Some((&Size::Fixed(1), &dims[1..]));
+                    return Ok(if added || repeated { before.clone() } else { value.to_string() });
+                }
+                _ => break,
+            }
+        }
+        Ok(value.to_string())
     }
 
     pub(crate) fn rank(&self, value: &str) -> Done<usize> {

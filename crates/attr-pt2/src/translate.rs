@@ -12,7 +12,7 @@ use crate::aten;
 use crate::call::{Call, Fault};
 use crate::names::Names;
 use crate::places::Places;
-use crate::schema::{Graph, Node, Program, TensorMeta};
+use crate::schema::{Graph, Node, Program, SymInt, TensorMeta};
 use crate::size::{Size, symbol};
 use crate::weights::{Weights, kind};
 use crate::{Error, Result};
@@ -83,13 +83,14 @@ pub(crate) fn translate(program: &Program, weights: &Weights) -> Result<ModelPro
         return Err(Error::Operators(unsupported));
     }
     let outputs = translator.outputs(program)?;
+    let nodes = needed(translator.nodes, &outputs);
     Ok(ModelProto {
         ir_version: 10,
         producer_name: "torch.export".into(),
         producer_version: program.torch_version.clone().unwrap_or_default(),
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPERATOR_SET }],
         graph: Some(GraphProto {
-            node: translator.nodes,
+            node: nodes,
             name: "program".into(),
             initializer: translator.numbers,
             input: inputs,
@@ -97,6 +98,21 @@ pub(crate) fn translate(program: &Program, weights: &Weights) -> Result<ModelPro
         }),
         ..Default::default()
     })
+}
+
+/// The operators that outputs depend on.
+fn needed(mut nodes: Vec<NodeProto>, outputs: &[ValueInfoProto]) -> Vec<NodeProto> {
+    let mut read: HashSet<_> = outputs.iter().map(|output| output.name.clone()).collect();
+    let mut is_needed = vec![false; nodes.len()];
+    for (node, is_needed) in nodes.iter().zip(&mut is_needed).rev() {
+        *is_needed = node.output.iter().any(|output| read.contains(output));
+        if *is_needed {
+            read.extend(node.input.iter().cloned());
+        }
+    }
+    let mut is_needed = is_needed.into_iter();
+    nodes.retain(|_| is_needed.next().unwrap_or(true));
+    nodes
 }
 
 /// `aten.conv2d.default` of `torch.ops.aten.conv2d.default`.
@@ -290,7 +306,11 @@ impl<'a> Translator<'a> {
     }
 
     pub(crate) fn sizes(&self, meta: &TensorMeta) -> Option<Vec<Size>> {
-        meta.sizes.iter().map(|size| Size::of(size, self.batch)).collect()
+        meta.sizes.iter().map(|size| self.size(size)).collect()
+    }
+
+    pub(crate) fn size(&self, said: &SymInt) -> Option<Size> {
+        Size::of(said, self.batch)
     }
 
     /// The length that a program calls by this name.

@@ -137,7 +137,7 @@ enum Verdict {
     Equal,
     /// In double precision; in single precision rounding has taken a unit across a kink.
     EqualButForKinks,
-    /// In double precision; in single precision rounding adds up to more than counts as equal, but to at most three times
+    /// In double precision; in single precision rounding adds up to more than counts as equal, but to at most four times
     /// PyTorch's own.
     EqualButForRounding,
     Differs,
@@ -155,7 +155,7 @@ impl Figures {
             return Verdict::Differs;
         }
         let both = [(self.candle, SINGLE, self.rounding[0]), (self.torch, SINGLE_ON_TORCH, self.rounding[1])];
-        let rounded = |rounding: f64| rounding <= 3.0 * self.theirs.logits;
+        let rounded = |rounding: f64| rounding <= 4.0 * self.theirs.logits;
         if both.iter().all(|(single, equal, _)| single.largest() <= *equal) {
             Verdict::Equal
         } else if both.iter().all(|(single, equal, _)| single.logits <= *equal) {
@@ -241,8 +241,8 @@ mod tests {
         assert_eq!(of(good, good, exact, [1e-6; 2]), Verdict::Equal);
         assert_eq!(of(at(1e-6, 1e-2), good, exact, [1e-6; 2]), Verdict::EqualButForKinks);
         assert_eq!(of(good, at(1e-6, 1e-2), exact, [1e-6; 2]), Verdict::EqualButForKinks);
-        assert_eq!(of(good, at(1.1e-5, 1e-6), exact, [1e-6, 2.9e-6]), Verdict::EqualButForRounding);
-        assert_eq!(of(good, at(1.1e-5, 1e-6), exact, [1e-6, 3.1e-6]), Verdict::Differs);
+        assert_eq!(of(good, at(1.1e-5, 1e-6), exact, [1e-6, 3.9e-6]), Verdict::EqualButForRounding);
+        assert_eq!(of(good, at(1.1e-5, 1e-6), exact, [1e-6, 4.1e-6]), Verdict::Differs);
         assert_eq!(of(good, good, at(1e-15, 1e-5), [1e-6; 2]), Verdict::Differs);
     }
 }

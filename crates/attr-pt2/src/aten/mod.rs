@@ -33,6 +33,7 @@ const OPERATORS: &[(&str, Import)] = &[
     ("amin", |c| reductions::reduce(c, "ReduceMin")),
     ("any", reductions::any),
     ("arange", moves::arange),
+    ("as_strided", moves::as_strided),
     ("avg_pool1d", windows::average_pool),
     ("avg_pool2d", windows::average_pool),
     ("avg_pool3d", windows::average_pool),

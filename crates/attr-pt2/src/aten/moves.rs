@@ -14,6 +14,30 @@ pub(super) fn reshape(c: &mut Call) -> Done {
     c.last("Reshape", &[&x, &dims], vec![])
 }
 
+/// Only where the numbers stay in their order: it is how decomposed programs say that memory is laid out.
+pub(super) fn as_strided(c: &mut Call) -> Done {
+    let x = c.tensor("self")?;
+    let (from, to) = (c.dims(&x)?, c.dims(c.out())?);
+    let plain = |dims: &[Size]| dims.iter().copied().filter(|&dim| dim != Size::Fixed(1)).collect::<Vec<_>>();
+    let strides: Vec<_> = c.ints("stride")?.unwrap_or_default().into_iter().map(Size::Fixed).collect();
+    let in_order = in_order(&from, &c.strides(&x)?) && in_order(&to, &strides);
+    if !in_order || plain(&from) != plain(&to) || c.int("storage_offset")?.unwrap_or(0) != 0 {
+        return unsupported("of numbers in another order");
+    }
+    reshape(c)
+}
+
+/// Whether numbers lie in row-major order.
+fn in_order(dims: &[Size], strides: &[Size]) -> bool {
+    let mut step = Some(1i64);
+    dims.len() == strides.len()
+        && dims.iter().zip(strides).rev().filter(|(dim, _)| **dim != Size::Fixed(1)).all(|(dim, stride)| {
+            let fits = stride.fixed().is_some_and(|stride| step == Some(stride));
+            step = step.and_then(|step| step.checked_mul(dim.fixed()?));
+            fits
+        })
+}
+
 /// `permute`, `transpose` of two axes, and `t` of a matrix.
 pub(super) fn permute(c: &mut Call) -> Done {
     let x = c.tensor("self")?;

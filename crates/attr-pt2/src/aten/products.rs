@@ -8,6 +8,8 @@ use super::elementwise::mask_of_choices;
 pub(super) fn product(c: &mut Call) -> Done {
     let second = if c.given_any("mat2") { "mat2" } else { "other" };
     let (a, b) = (c.tensor("self")?, c.tensor(second)?);
+    // A matrix that is repeated for each of a batch, as decomposed programs have weights, is one matrix for all.
+    let b = if c.operator() == "bmm" { c.unrepeated(&b)? } else { b };
     c.last("MatMul", &[&a, &b], vec![])
 }
 

@@ -35,9 +35,9 @@ const METHODS: [(&str, &[(&str, &str)]); 6] = [
     ("fullgrad", &[]),
 ];
 
-/// Networks of which FullGrad isn't asked: it is of the biases that there are, and these have tables of biases for places,
-/// which exporters to ONNX make masks of.
-const OTHER_BIASES: [&str; 1] = ["swin_t"];
+/// FullGrad is of the biases that there are. Exporters to ONNX fold those of batch norms, which is done here, too, and make
+/// masks of Swin's tables of biases for places; decomposed programs have rows where there were places: it isn't asked of these.
+const OTHER_BIASES: [(&str, &str); 2] = [("swin_t", ""), ("", "core.pt2")];
 
 /// What counts as equal in double precision; of attributions, what counts as the same.
 const DOUBLE: f64 = 1e-6;
@@ -62,7 +62,9 @@ pub fn compare(
         let mut own = Vec::new();
         for (file, exporter) in files {
             let Some(opened) = Opened::file(&folder.join(name).join(file))? else { continue };
-            let compared = opened.compare(name, &reference, &mut first);
+            let same_biases =
+                !OTHER_BIASES.iter().any(|other| *other == (name.as_str(), "") || *other == ("", file));
+            let compared = opened.compare(same_biases, &reference, &mut first);
             count += 1;
             equal += usize::from(compared.as_ref().is_ok_and(|compared| compared.is_equal()));
             own.push((exporter, opened.row(name, exporter, &compared)?));
@@ -131,7 +133,7 @@ impl Opened {
     /// Runs it; what the first file of a network is asked stays in `first`.
     fn compare(
         &self,
-        name: &str,
+        same_biases: bool,
         reference: &Reference,
         first: &mut Option<Attributions>,
     ) -> Result<Compared, String> {
@@ -139,7 +141,7 @@ impl Opened {
         let text = |error: attr_core::Error| error.to_string();
         let figures = reference.figures(graph).map_err(text)?;
         let input = reference.input.index_axis(Axis(0), 0).insert_axis(Axis(0)).to_owned();
-        let own = Attributions::of(name, graph, &input)?;
+        let own = Attributions::of(same_biases, graph, &input)?;
         let attributions = first.as_ref().map(|first| own.furthest(first));
         first.get_or_insert(own);
         Ok(Compared { figures, attributions })
@@ -192,7 +194,7 @@ impl Opened {
 struct Attributions(Vec<Option<ArrayD<f64>>>);
 
 impl Attributions {
-    fn of(name: &str, graph: &Graph, input: &ArrayD<f64>) -> Result<Self, String> {
+    fn of(same_biases: bool, graph: &Graph, input: &ArrayD<f64>) -> Result<Self, String> {
         let compiled = |graph: Graph| attr_candle::compile(graph, Precision::F64);
         let text = |error: attr_core::Error| error.to_string();
         let model = compiled(graph.clone()).map_err(text)?;
@@ -200,10 +202,9 @@ impl Attributions {
         let ask = |&(method, values): &(&str, &[(&str, &str)])| {
             let values = values.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
             let settings = Settings { values, ..Settings::default() };
-            if method == "fullgrad" && OTHER_BIASES.contains(&name) {
+            if method == "fullgrad" && !same_biases {
                 return None;
             }
-            // Exporters to ONNX fold the biases of batch norms.
             let model: &dyn ErasedModel = if method == "fullgrad" { &folded } else { &model };
             let (inputs, slice, run) = (std::slice::from_ref(input), Slice::full(), Run::default());
             let answer = model.attribute(method, &settings, inputs, &slice, &Qoi::PredictedClass, &run);
@@ -215,11 +216,8 @@ impl Attributions {
     fn furthest(&self, other: &Self) -> Furthest {
         let mut furthest = Furthest { distance: 0.0, method: METHODS[0].0, count: 0 };
         for (pair, (method, _)) in self.0.iter().zip(&other.0).zip(METHODS) {
-            let distance = match pair {
-                (Some(ours), Some(theirs)) => distance(ours, theirs),
-                (None, None) => continue,
-                _ => f64::INFINITY,
-            };
+            let (Some(ours), Some(theirs)) = pair else { continue };
+            let distance = distance(ours, theirs);
             furthest.count += 1;
             if distance > furthest.distance {
                 furthest = Furthest { distance, method, ..furthest };
@@ -229,12 +227,12 @@ impl Attributions {
     }
 }
 
-/// The attributions that are furthest from another file's; infinitely far where a method answers only one of the two.
+/// The attributions that are furthest from another file's.
 #[derive(Clone, Copy)]
 struct Furthest {
     distance: f64,
     method: &'static str,
-    /// How many methods answer.
+    /// How many methods answer both.
     count: usize,
 }
 
@@ -271,8 +269,9 @@ parts of PyTorch's largest number.
 - **Attributions** are those of the first row by gradient, integrated gradients, guided backpropagation, LRP, DeepLIFT and
   FullGrad, on candle in double precision: how far those through this file are from those through the program of
   `torch.export`, the furthest, and of how many methods (some refuse some networks). 1e-5 counts as the same. FullGrad is of
-  the biases that a network has, and exporters to ONNX fold batch norms into others: it is asked with all of them folded; and
-  not of Swin, whose tables of biases for places become masks in ONNX.
+  the biases that a network has, and exporters to ONNX fold batch norms into others: it is asked with all of them folded, and
+  not of Swin, whose tables of biases for places become masks, nor of decomposed programs, which have rows where there were
+  places.
 
 Images have 224 pixels on each side, Inception's 299, the segmenters' 131, which no resize divides.
 ";

@@ -26,41 +26,49 @@ const WITH_WEIGHTS: [&str; 6] =
 /// its weight, the module's path; of another the path and, behind a slash, the name of its value in PyTorch. Of several that
 /// are one there, the last has the name, and the others theirs behind it.
 pub(crate) fn by_modules<'a>(nodes: impl Iterator<Item = &'a NodeProto> + Clone) -> Vec<Option<String>> {
-    let scopes: Vec<_> = nodes.clone().map(scopes).collect();
+    let scopes: Vec<_> = nodes.clone().map(Scopes::of).collect();
     let mut values = HashMap::<&str, HashSet<&str>>::new();
     let mut with_others = HashSet::<&str>::new();
     let mut last = HashMap::new();
-    for (at, (paths, value)) in
-        scopes.iter().enumerate().filter_map(|(at, scopes)| Some((at, scopes.as_ref()?)))
-    {
+    for (at, scopes) in scopes.iter().enumerate() {
+        let Some(Scopes { paths, value }) = scopes else { continue };
         let Some((inner, outer)) = paths.split_last() else { continue };
         values.entry(inner).or_default().insert(value);
         with_others.extend(outer.iter().map(String::as_str));
         last.insert((inner, value), at);
     }
-    let name = |(at, (node, scopes)): (usize, (&NodeProto, &Option<(Vec<String>, String)>))| {
-        let (paths, value) = scopes.as_ref()?;
-        let path = paths.last()?;
-        let behind = node.name.strip_prefix(path.as_str());
-        if behind.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.'])) {
-            // By its modules already.
-            return None;
-        }
-        let base = match module_of_weight(node) {
-            Some(module) => module.to_string(),
-            None if values[path.as_str()].len() == 1 && !with_others.contains(path.as_str()) => path.clone(),
-            None => format!("{path}/{value}"),
-        };
-        Some(if last[&(path, value)] == at { base } else { format!("{base}/{}", node.name) })
-    };
-    nodes.zip(&scopes).enumerate().map(name).collect()
+    let mut names = Vec::new();
+    for (at, (node, scopes)) in nodes.zip(&scopes).enumerate() {
+        let inner = scopes.as_ref().and_then(|scopes| Some((scopes.paths.last()?, &scopes.value)));
+        let behind = inner.and_then(|(path, _)| node.name.strip_prefix(path.as_str()));
+        let is_by_modules = behind.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']));
+        names.push(inner.filter(|_| !is_by_modules).map(|(path, value)| {
+            let is_all = values[path.as_str()].len() == 1 && !with_others.contains(path.as_str());
+            let base = match module_of_weight(node) {
+                Some(module) => module.to_string(),
+                None if is_all => path.clone(),
+                None => format!("{path}/{value}"),
+            };
+            if last[&(path, value)] == at { base } else { format!("{base}/{}", node.name) }
+        }));
+    }
+    names
 }
 
-/// The modules in an operator's metadata, and its value's name in PyTorch.
-fn scopes(node: &NodeProto) -> Option<(Vec<String>, String)> {
-    let list = entry(node, SCOPES)?;
-    let value = list.trim().trim_end_matches(']').rsplit(',').next()?.trim().trim_matches(['\'', '"']);
-    Some((paths_in_scopes(list), value.to_string()))
+/// What an operator's metadata say of its place.
+struct Scopes {
+    /// The modules that it is in.
+    paths: Vec<String>,
+    /// Its value's name in PyTorch.
+    value: String,
+}
+
+impl Scopes {
+    fn of(node: &NodeProto) -> Option<Self> {
+        let list = entry(node, SCOPES)?;
+        let value = list.trim().trim_end_matches(']').rsplit(',').next()?.trim().trim_matches(['\'', '"']);
+        Some(Scopes { paths: paths_in_scopes(list), value: value.to_string() })
+    }
 }
 
 fn entry<'a>(node: &'a NodeProto, key: &str) -> Option<&'a str> {

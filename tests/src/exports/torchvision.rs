@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use attr_core::{ErasedModel, Graph, Precision, Qoi, Run, Settings, Slice};
+use attr_core::{ErasedModel, Graph, Precision, Qoi, Reduce, Run, Settings, Slice};
 use ndarray::{ArrayD, Axis};
 use serde::Deserialize;
 
@@ -199,6 +199,13 @@ impl Attributions {
         let text = |error: attr_core::Error| error.to_string();
         let model = compiled(graph.clone()).map_err(text)?;
         let folded = graph.fold_batch_norm().and_then(compiled).map_err(text)?;
+        // A segmenter has a map for each class.
+        let has_maps = graph.node(graph.outputs()[0]).shape.rank() > 2;
+        let quantity = if has_maps {
+            Qoi::Channel { channels: vec![0], reduce: Reduce::Sum }
+        } else {
+            Qoi::PredictedClass
+        };
         let ask = |&(method, values): &(&str, &[(&str, &str)])| {
             let values = values.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
             let settings = Settings { values, ..Settings::default() };
@@ -207,7 +214,7 @@ impl Attributions {
             }
             let model: &dyn ErasedModel = if method == "fullgrad" { &folded } else { &model };
             let (inputs, slice, run) = (std::slice::from_ref(input), Slice::full(), Run::default());
-            let answer = model.attribute(method, &settings, inputs, &slice, &Qoi::PredictedClass, &run);
+            let answer = model.attribute(method, &settings, inputs, &slice, &quantity, &run);
             answer.ok()?.values.into_iter().next()
         };
         Ok(Attributions(METHODS.iter().map(ask).collect()))
@@ -266,8 +273,8 @@ parts of PyTorch's largest number.
   chosen such that the exporters fold them into convolutions without rounding, or else the weights in the file would be others
   than PyTorch's.)
 - **One row** is the first row alone, on candle in double precision, against PyTorch's numbers for both.
-- **Attributions** are those of the first row by gradient, integrated gradients, guided backpropagation, LRP, DeepLIFT and
-  FullGrad, on candle in double precision: how far those through this file are from those through the program of
+- **Attributions** are those of the first row (of the segmenters, of one class's whole map) by gradient, integrated gradients,
+  guided backpropagation, LRP, DeepLIFT and FullGrad, on candle in double precision: how far those through this file are from those through the program of
   `torch.export`, the furthest, and of how many methods (some refuse some networks). 1e-5 counts as the same. FullGrad is of
   the biases that a network has, and exporters to ONNX fold batch norms into others: it is asked with all of them folded, and
   not of Swin, whose tables of biases for places become masks, nor of decomposed programs, which have rows where there were

@@ -17,12 +17,11 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 import torchvision
 from torch import nn
 
-from torchvision_export import answer, vary
+from torchvision_export import answer, save, vary
 
 CLASSES = 10
 
@@ -128,20 +127,11 @@ def main():
     parallel = {f"module.{name}": tensor for name, tensor in state(network).items()}
     torch.save({"epoch": 1, "state_dict": parallel}, part / "weights.pth")
     image, weights = torch.randn(ROWS, 3, *size), torch.randn(CLASSES)
-    logits, gradient = answer(network, image, weights)
+    single = answer(network, image, weights)
     network = network.double()
-    logits64, gradient64 = answer(network, image.double(), weights.double())
+    double = answer(network, image.double(), weights.double())
     (part / "modules.json").write_text(json.dumps(modules(network, image.double())))
-    arrays = {
-        "input": image.numpy(),
-        "weights": weights.numpy(),
-        "logits": logits,
-        "gradient": gradient,
-        "logits64": logits64,
-        "gradient64": gradient64,
-    }
-    for key, array in arrays.items():
-        np.save(part / f"{key}.npy", np.ascontiguousarray(array))
+    save(part, image, weights, single, double)
     part.rename(arguments.folder / name)
 
 

@@ -126,6 +126,14 @@ def answer(network, image, weights):
     return logits.detach().numpy(), gradient.numpy()
 
 
+def save(folder, image, weights, single, double):
+    """Writes a question, and what is answered in each precision."""
+    arrays = {"input": image.numpy(), "weights": weights.numpy()}
+    arrays |= {"logits": single[0], "gradient": single[1], "logits64": double[0], "gradient64": double[1]}
+    for key, array in arrays.items():
+        np.save(folder / f"{key}.npy", np.ascontiguousarray(array))
+
+
 def export_torchscript(network, image, path, **options):
     torch.onnx.export(
         network,
@@ -189,7 +197,7 @@ def export(name, folder):
     image = torch.randn(ROWS, 3, side, side)
     with torch.no_grad():
         weights = torch.randn(network(image).shape[1:])
-    logits, gradient = answer(network, image, weights)
+    single = answer(network, image, weights)
     for file, exporter in exporters(name):
         try:
             exporter(network, image, folder / file)
@@ -197,17 +205,8 @@ def export(name, folder):
         except Exception as error:  # whatever it is, the table says it
             (folder / file).with_suffix(".txt").write_text(str(error))
             print(f"{name}: {file}: {error}", file=sys.stderr)
-    logits64, gradient64 = answer(network.double(), image.double(), weights.double())
-    arrays = {
-        "input": image.numpy(),
-        "weights": weights.numpy(),
-        "logits": logits,
-        "gradient": gradient,
-        "logits64": logits64,
-        "gradient64": gradient64,
-    }
-    for key, array in arrays.items():
-        np.save(folder / f"{key}.npy", np.ascontiguousarray(array))
+    double = answer(network.double(), image.double(), weights.double())
+    save(folder, image, weights, single, double)
 
 
 def main():

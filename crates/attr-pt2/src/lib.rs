@@ -20,8 +20,9 @@
 //! it, in memory, which `attr-onnx` then reads: what is recognised there as one layer is so here. Nothing in an archive is
 //! run: the program is JSON, and the numbers are read as they lie there, where they are pickled by the restricted reader of
 //! `attr-checkpoint`. What is allocated at once while one is read is bounded as in `attr-onnx`, by 64 bytes for each byte and
-//! 256 MiB. What there is no exact word for is an error that names every such operator ([`Error::Operators`]). Archives are those of schema versions 7 and 8, as PyTorch 2.5 to
-//! 2.15 write them, in each of their layouts; others are an error that says so.
+//! 256 MiB. What there is no exact word for is an error that names every such operator ([`Error::Operators`]). Archives are
+//! those of schema versions 7 and 8, as PyTorch 2.5 to 2.15 write them, in each of their layouts; others are an error that
+//! says so.
 
 #![forbid(unsafe_code)]
 

@@ -144,9 +144,14 @@ enum Verdict {
 }
 
 impl Figures {
-    /// The figures of a row of a table, up to and with the verdict.
-    const HEAD: &str = "candle: logits | gradient | libtorch: logits | gradient | rounding: candle | libtorch | PyTorch | \
-                        PyTorch's gradient | double: candle | libtorch | one row | |";
+    /// The head of a table with these columns before the figures, up to and with the verdict.
+    fn head(columns: &str) -> String {
+        const FIGURES: &str = "candle: logits | gradient | libtorch: logits | gradient | rounding: candle | libtorch | \
+                               PyTorch | PyTorch's gradient | double: candle | libtorch | one row | |";
+        let head = format!("{columns}{FIGURES}");
+        let count = head.matches('|').count() - 1;
+        format!("{head}\n|{}\n", " --- |".repeat(count))
+    }
 
     /// `exact` is what counts as equal in double precision.
     fn verdict(&self, exact: f64) -> Verdict {

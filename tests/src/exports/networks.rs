@@ -23,7 +23,7 @@ pub fn compare(
     mut tell: impl FnMut(&str),
 ) -> Result<(String, bool), Box<dyn Error>> {
     let (mut rows, mut equal) = (String::new(), 0);
-    let head = head();
+    let head = Figures::head("| network | size | layers | modules | ");
     tell(&head);
     for name in names {
         let compared =
@@ -107,12 +107,6 @@ fn squares(graph: Graph, input: &ArrayD<f64>, theirs: &BTreeMap<String, f64>) ->
         });
     }
     Ok(furthest)
-}
-
-fn head() -> String {
-    let columns = "| network | size | layers | modules | ";
-    let count = format!("{columns}{}", Figures::HEAD).matches('|').count() - 1;
-    format!("{columns}{}\n|{}\n", Figures::HEAD, " --- |".repeat(count))
 }
 
 const INTRODUCTION: &str = "\

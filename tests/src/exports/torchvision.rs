@@ -51,7 +51,8 @@ pub fn compare(
     mut tell: impl FnMut(&str),
 ) -> Result<(String, bool), Box<dyn Error>> {
     let (mut rows, mut count, mut equal) = (String::new(), 0, 0);
-    let head = head();
+    let head =
+        Figures::head("| network | exporter | version | operators | layers | opens in | attributions | ");
     tell(&head);
     for name in names {
         let reference = Reference::read(&folder.join(name))?;
@@ -241,12 +242,6 @@ struct Furthest {
     method: &'static str,
     /// How many methods answer both.
     count: usize,
-}
-
-fn head() -> String {
-    let columns = "| network | exporter | version | operators | layers | opens in | attributions | ";
-    let count = format!("{columns}{}", Figures::HEAD).matches('|').count() - 1;
-    format!("{columns}{}\n|{}\n", Figures::HEAD, " --- |".repeat(count))
 }
 
 const INTRODUCTION: &str = "\

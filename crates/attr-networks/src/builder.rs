@@ -148,6 +148,16 @@ impl<'a> Builder<'a> {
         self.module(path, x)
     }
 
+    /// The means of channels (`avgpool`), dropout, which does nothing, and a linear layer (`classifier`).
+    pub(crate) fn pooled_classifier(&mut self, x: NodeId) -> Result<NodeId> {
+        let x = self.global_pool("avgpool", x)?;
+        let x = self.flatten(x)?;
+        let classes = self.classes("classifier.1");
+        let x = self.module("classifier.0", x)?;
+        let x = self.linear("classifier.1", classes, x)?;
+        self.module("classifier", x)
+    }
+
     /// `[B, C * H * W]`
     pub(crate) fn flatten(&mut self, x: NodeId) -> Result<NodeId> {
         let shape = Shape::batched(&[self.row(x).iter().product()]);

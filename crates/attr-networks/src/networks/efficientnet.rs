@@ -55,12 +55,7 @@ impl EfficientNet {
         let last = Convolution::new(4 * net.channels(x), 1);
         x = net.unit("features.8", last, self.epsilon, SILU, x)?;
         net.module("features", x)?;
-        x = net.global_pool("avgpool", x)?;
-        x = net.flatten(x)?;
-        let classes = net.classes("classifier.1");
-        x = net.module("classifier.0", x)?;
-        x = net.linear("classifier.1", classes, x)?;
-        net.module("classifier", x)
+        net.pooled_classifier(x)
     }
 
     /// So many times the width, as a multiple of 8 that is not less than nine tenths of it.

@@ -29,12 +29,7 @@ pub(super) fn layers(net: &mut Builder<'_>, input: NodeId) -> Result<NodeId> {
     }
     x = net.unit(&format!("features.{module}"), Convolution::new(1280, 1), EPSILON, RELU6, x)?;
     net.module("features", x)?;
-    x = net.global_pool("avgpool", x)?;
-    x = net.flatten(x)?;
-    let classes = net.classes("classifier.1");
-    x = net.module("classifier.0", x)?;
-    x = net.linear("classifier.1", classes, x)?;
-    net.module("classifier", x)
+    net.pooled_classifier(x)
 }
 
 fn block(
